@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+C_SOURCES = $(shell find bpf agent/falco_py/kernel -name '*.[ch]' ! -name vmlinux.h 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench clean
+
+help: ## show this list
+	@echo "falco-py: Falco rules on the events of this machine's kernel."
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what is missing (as root, with apt), make .venv, build the BPF objects
+	@sh scripts/setup.sh
+
+run: setup ## watch this machine with the rules in rules/falco_rules.yaml; Ctrl-C ends it
+	@sh scripts/run.sh
+
+test: setup ## run all tests; as root with eBPF this includes the live ones
+	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+check: setup ## format, lint, types, layers
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-cache
+	@$(if $(C_SOURCES),clang-format --style=file:bpf/.clang-format --dry-run --Werror $(C_SOURCES))
+
+format: setup ## put the sources into the house's form
+	@$(VENV)/bin/ruff check --fix --quiet .
+	@$(VENV)/bin/ruff format .
+	@$(if $(C_SOURCES),clang-format --style=file:bpf/.clang-format -i $(C_SOURCES))
+
+bench: setup ## measure the agent's own cost
+	@cd agent && ../$(PYTHON) -m benchmarks
+
+clean: ## remove what was built, and .venv
+	@rm -rf $(VENV) build dist agent/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find agent -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -f agent/falco_py/kernel/_ring*.so
+	@if [ -f bpf/Makefile ]; then $(MAKE) --no-print-directory -C bpf clean; fi
