@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#ifndef FALCO_PY_MAPS_H
+#define FALCO_PY_MAPS_H
+
+#include "types.h"
+#include "compat.h"
+
+#define EVENTS_BYTES (16 * 1024 * 1024)
+#define LIFE_BYTES (8 * 1024 * 1024)
+
+/* System calls. When it is full the newest records are lost and counted by class. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EVENTS_BYTES);
+} events SEC(".maps");
+
+/* exec, fork, exit, name and directory changes: a lane of their own, so that no flood pushes them out. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, LIFE_BYTES);
+} life SEC(".maps");
+
+/* The system call table: row nr for 64-bit calls, row MAX_SYSCALLS + nr for 32-bit calls. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 * MAX_SYSCALLS);
+	__type(key, u32);
+	__type(value, struct row);
+} rows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct record);
+} records SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct path_buf);
+} path_bufs SEC(".maps");
+
+/*
+ * .bss is mapped by user space. `wanted` says for each number which calling conventions some rule (or the
+ * process table) needs; `self` is the agent, whose own calls are not told.
+ */
+u8 wanted[MAX_SYSCALLS];
+u32 self;
+struct counters counters[MAX_CPUS];
+
+static __always_inline struct counters *cpu_counters(void)
+{
+	return &counters[bpf_get_smp_processor_id() & (MAX_CPUS - 1)];
+}
+
+static __always_inline void count_error(enum error_place place)
+{
+	cpu_counters()->errors[place & 7]++;
+}
+
+static __always_inline struct record *record_scratch(void)
+{
+	u32 zero = 0;
+	struct record *r = bpf_map_lookup_elem(&records, &zero);
+
+	if (!r)
+		count_error(ERROR_SCRATCH);
+	return r;
+}
+
+static __always_inline struct path_buf *path_scratch(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&path_bufs, &zero);
+}
+
+#endif

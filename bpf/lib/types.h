@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#ifndef FALCO_PY_TYPES_H
+#define FALCO_PY_TYPES_H
+
+/*
+ * What goes through the rings and the tables that user space fills. agent/falco_py/events/record.py and
+ * agent/falco_py/kernel/tables.py hold the same layout; a test compares the two.
+ */
+
+#include "kernel.h"
+
+#define MAX_CPUS 512
+#define MAX_SYSCALLS 1024 /* rows of 64-bit calls; those of 32-bit calls follow */
+#define MAX_OPS 12
+#define X32_BIT 0x40000000
+
+enum record_kind {
+	KIND_SYSCALL,
+	KIND_EXEC,
+	KIND_FORK,
+	KIND_EXIT,
+	KIND_STATE,
+};
+
+enum record_flag {
+	FLAG_COMPAT = 1,
+	FLAG_CUT = 2,
+};
+
+enum item_tag {
+	ITEM_VALUE = 1,
+	ITEM_STRING,
+	ITEM_PATH,
+	ITEM_DATA,
+	ITEM_SOCKADDR,
+	ITEM_FD,
+	ITEM_DIR,
+	ITEM_NULL,
+	ITEM_FACTS,
+};
+
+#define ITEM_CUT 1
+
+struct header {
+	u32 len; /* of the whole record */
+	u16 kind;
+	u16 flags;
+	u64 ts;
+	s64 ret;
+	u32 nr;
+	u32 cpu;
+	u32 pid;
+	u32 tid;
+	u32 ppid;
+	u32 uid;
+	u32 gid;
+	u32 vpid;
+	u32 vtid;
+	u32 mntns;
+	u64 start;
+	u64 pstart;
+	u64 cgroup;
+	char comm[16];
+	u64 cap_effective;
+	u64 cap_permitted;
+	u64 cap_inheritable;
+};
+
+struct item {
+	u16 size;
+	u8 tag;
+	u8 flags;
+};
+
+enum op_code {
+	OP_NONE,
+	OP_VALUE,
+	OP_STRING,
+	OP_PATH,
+	OP_DATA,
+	OP_SOCKADDR,
+	OP_MEMORY,
+	OP_MSGNAME,
+	OP_IOVEC,
+};
+
+#define OPERAND_CWD 255
+#define OPERAND_RESULT 255
+#define FD_NONE 254
+
+struct op {
+	u8 op;
+	u8 arg;
+	u8 a;
+	u8 b;
+};
+
+enum row_flag {
+	ROW_EXEC = 1, /* success is told by sched_process_exec */
+	ROW_CHDIR = 2,
+	ROW_PRCTL = 4,
+};
+
+struct row {
+	u8 nops;
+	u8 fd; /* argument index, OPERAND_RESULT or FD_NONE */
+	u8 class; /* drop counter */
+	u8 flags;
+	struct op ops[MAX_OPS];
+};
+
+/* bits of wanted[nr] */
+#define WANTED_64 1
+#define WANTED_32 2
+#define STATE_64 4
+#define STATE_32 8
+
+enum fd_flag {
+	FD_SOCK = 1,
+	FD_CUT = 2,
+	FD_DELETED = 4,
+	FD_DETACHED = 8,
+	FD_FILE = 16,
+};
+
+enum layer {
+	LAYER_NONE,
+	LAYER_UPPER,
+	LAYER_LOWER,
+};
+
+struct fd_facts {
+	s32 num;
+	u16 mode;
+	u8 layer;
+	u8 flags;
+	u32 dev;
+	u32 magic;
+	u64 ino;
+	u32 file_flags;
+	u32 file_mode;
+};
+
+struct sock_facts {
+	u16 family;
+	u16 type;
+	u16 protocol;
+	u8 state;
+	u8 path_len;
+	u16 local_port; /* host order */
+	u16 remote_port; /* network order */
+	u32 pad;
+	u8 local[16];
+	u8 remote[16];
+	u64 ptr;
+	u64 peer;
+	char path[108];
+	u32 pad2;
+};
+
+/* EXE_* are Falco's execve_flags */
+enum exe_flag {
+	EXE_WRITABLE = 1,
+	EXE_UPPER_LAYER = 2,
+	EXE_FROM_MEMFD = 4,
+	EXE_LOWER_LAYER = 8,
+};
+
+struct exec_facts {
+	u32 at;
+	u32 exe_flags;
+	u32 loginuid;
+	u32 sessionid;
+	u32 ruid;
+	u32 rgid;
+	u32 euid;
+	u32 egid;
+	u32 suid;
+	u32 fsuid;
+	u32 tty;
+	s32 sid;
+	s32 pgid;
+	s32 vpgid;
+	u32 pidns;
+	u32 exe_dev;
+	u64 pidns_start;
+	u64 exe_ino;
+	u64 exe_ctime;
+	u64 exe_mtime;
+	u64 vm_size_pages;
+	u64 vm_rss_pages;
+	u64 vm_swap_pages;
+	u64 pgft_maj;
+	u64 pgft_min;
+	u64 fdlimit;
+};
+
+struct fork_facts {
+	u32 pid;
+	u32 vpid;
+	u32 ppid;
+	u32 pidns;
+	u64 start;
+	u64 pstart;
+	u64 cgroup;
+	char comm[16];
+};
+
+struct exit_facts {
+	u32 status;
+	u32 reaper;
+};
+
+#define PATH_BYTES 4096 /* PATH_MAX */
+#define RECORD_DATA 16384 /* start of the last item at the latest */
+#define ITEM_BYTES 4096
+#define ARGS 8 /* six, and a power of two for the verifier */
+
+/* One record being written. Items are appended at `len`; the room behind RECORD_DATA takes the last one. */
+struct record {
+	struct header h;
+	u8 data[RECORD_DATA + ITEM_BYTES + 64];
+	u64 args[ARGS];
+	u32 len;
+	u32 compat;
+};
+
+/*
+ * Paths grow from PATH_BYTES down to `off`; the second half takes a name before its length is known. `off` lies in the map
+ * so that the verifier knows nothing of it and one turn of a walk looks like the next.
+ */
+struct path_buf {
+	u8 b[2 * PATH_BYTES];
+	u32 off;
+};
+
+/* One row a CPU, so that no two CPUs share a cache line. */
+#define COUNTER_CLASSES 8
+struct counters {
+	u64 sent[COUNTER_CLASSES];
+	u64 dropped[COUNTER_CLASSES];
+	u64 errors[8];
+};
+
+enum error_place {
+	ERROR_SCRATCH,
+	ERROR_NUMBER,
+	ERROR_FULL,
+	ERROR_FD,
+};
+
+#endif
