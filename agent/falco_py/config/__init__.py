@@ -1,1 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+"""falco.yaml and `-o` overrides become one frozen `Config`.
+
+`tree` reads YAML with places, `keys` says what each key means, `model` is what the agent reads, `load` joins them.
+"""
+
+from .load import DEFAULT_FILE, load
+from .model import PRIORITIES, AppendOutput, Config, Match
+from .problem import ConfigError, Place, Problem
+
+__all__ = ["DEFAULT_FILE", "PRIORITIES", "AppendOutput", "Config", "ConfigError", "Match", "Place", "Problem", "load"]

@@ -1,1 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Where alerts go, one module an output."""
+
+from .stdout import Stdout
+
+__all__ = ["Stdout"]

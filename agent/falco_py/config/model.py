@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration as the agent reads it: frozen, typed, complete.
+
+`Config()` is the built-in configuration, used when there is no falco.yaml.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..log import Level
+from .keys import KEYS, PRIORITIES
+
+__all__ = ["DEFAULT_RULES_FILES", "PRIORITIES", "AppendOutput", "Config", "Match"]
+
+_RULES_FILES = KEYS["rules_files"].default
+assert isinstance(_RULES_FILES, tuple)
+DEFAULT_RULES_FILES: Final[tuple[str, ...]] = _RULES_FILES
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which rules an `append_output` entry is for; what is absent fits any rule."""
+
+    rule: str | None = None
+    source: str | None = None
+    tags: frozenset[str] = frozenset()
+
+    def fits(self, rule: str, source: str, tags: frozenset[str]) -> bool:
+        return self.rule in (None, rule) and self.source in (None, source) and self.tags <= tags
+
+
+@dataclass(frozen=True, slots=True)
+class AppendOutput:
+    match: Match = field(default_factory=Match)
+    extra_output: str = ""
+    extra_fields: tuple[tuple[str, str | None], ...] = ()  # (key, format); format None: the raw field of that name
+    suggested_output: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    files: tuple[str, ...] = ()  # what was read
+    rules_files: tuple[str, ...] = DEFAULT_RULES_FILES
+    rule_matching: str = "first"  # or "all"
+    priority: int = 7  # severity of the least severe rules that are loaded; index of PRIORITIES
+    json_output: bool = False
+    json_include_output_property: bool = True
+    json_include_message_property: bool = False
+    json_include_output_fields_property: bool = True
+    json_include_tags_property: bool = True
+    time_format_iso_8601: bool = False
+    buffered_outputs: bool = False
+    stdout_output_enabled: bool = True
+    log_stderr: bool = True
+    log_level: Level = Level.INFO
+    append_output: tuple[AppendOutput, ...] = ()
+    warnings: tuple[str, ...] = ()  # lines for the log: keys that nobody knows
+    notices: tuple[str, ...] = ()  # lines for the log: keys that have no effect yet
