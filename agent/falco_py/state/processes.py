@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: Apache-2.0
+"""exec, fork, exit and state records, and /proc, become the table of processes.
+
+Invariant: `get` always answers, and what it answers agrees with the header it was asked for: an entry of another
+process that had the same pid is never given. The table is bounded; the dead go first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import procfs
+from .cgroups import Cgroups, ContainerRef
+from .clock import TICK_NS
+from .process import Process
+from .users import Users
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from falco_py.events.record import Exec, Exit, Fork, Header, StateChange
+
+MAX_SIZE = 262144
+KEEP_DEAD_NS = 5_000_000_000  # events of a process may be read after its exit
+ANCESTORS_MAX = 64
+_SWEEP_EVERY_NS = 1_000_000_000
+_SWEEP_STEP = 256
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened to the table since the start."""
+
+    scanned: int = 0
+    healed: int = 0  # read from /proc because a record was missing
+    minimal: int = 0  # made from a header alone
+    evicted: int = 0  # living entries thrown out because the table was full
+    purged: int = 0  # dead entries thrown out
+    lost_exits: int = 0  # found dead without an exit record
+
+
+class ProcessTable:
+    """All processes of the host. `root` is where the host's file system is seen (HOST_ROOT)."""
+
+    def __init__(self, root: Path | str = "/", users: Users | None = None, max_size: int = MAX_SIZE) -> None:
+        self.proc = os.path.join(str(root), "proc")
+        self.users = users if users is not None else Users(root)
+        self.cgroups = Cgroups(root)
+        self.counters = Counters()
+        self._max_size = max(max_size, 16)
+        self._by_pid: dict[int, Process] = {}
+        self._dead: deque[Process] = deque()
+        self._containers: dict[str, Any] = {}
+        self._sweep: list[int] = []
+        self._swept_ns = 0
+
+    def __len__(self) -> int:
+        return len(self._by_pid)
+
+    def __iter__(self) -> Iterator[Process]:
+        return iter(self._by_pid.values())
+
+    # -- records ------------------------------------------------------------------------------------------------
+
+    def scan(self) -> int:
+        """Read every process below /proc; returns how many. Entries made from newer records are kept."""
+        inits: dict[int, int] = {}
+        found = []
+        for pid in procfs.pids(self.proc):
+            process = procfs.read_process(self.proc, pid)
+            if process is None:
+                continue
+            if process.vpid == 1 and process.pidns:
+                inits[process.pidns] = process.start
+            found.append(process)
+        starts = {process.pid: process.start for process in found}
+        for process in found:
+            process.pidns_start_ns = inits.get(process.pidns, 0)
+            process.pstart = starts.get(process.ppid, 0)
+            known = self._by_pid.get(process.pid)
+            if known is None or known.start // TICK_NS < process.start // TICK_NS:
+                self._contain(process, None)
+                self._insert(process)
+        self.counters.scanned += len(found)
+        return len(found)
+
+    def on_exec(self, header: Header, ex: Exec) -> Process:
+        """A new image; replaces the entry of the process."""
+        before = self._by_pid.get(header.pid)
+        process = Process(header.pid, header.start)
+        self._take_header(process, header)
+        process.comm = procfs.text(header.comm)
+        process.exec_ts = header.ts
+        process.exepath = ex.exepath
+        process.filename = ex.filename
+        args, truncated = ex.args, ex.args_truncated
+        if truncated:
+            whole = procfs.read_args(self.proc, header.pid, header.start, args)
+            if whole is not None:
+                args, truncated = whole
+        process.exe = args[0] if args else ""
+        process.args = args[1:]
+        process.args_truncated = truncated
+        process.env = ex.env
+        process.env_truncated = ex.env_truncated
+        process.cwd = ex.cwd
+        process.cgroups = ex.cgroups
+        process.loginuid = ex.loginuid
+        process.uid = ex.euid
+        process.gid = ex.egid
+        process.sessionid = ex.sessionid
+        process.tty = ex.tty
+        process.sid = ex.sid
+        process.pgid = ex.pgid
+        process.vpgid = ex.vpgid
+        process.pidns = ex.pidns
+        process.pidns_start_ns = ex.pidns_start_ns
+        process.exe_flags = ex.exe_flags
+        process.exe_dev = ex.exe_dev
+        process.exe_ino = ex.exe_ino
+        process.exe_ctime_ns = ex.exe_ctime_ns
+        process.exe_mtime_ns = ex.exe_mtime_ns
+        process.vm_size_kb = ex.vm_size_kb
+        process.vm_rss_kb = ex.vm_rss_kb
+        process.vm_swap_kb = ex.vm_swap_kb
+        process.pgft_maj = ex.pgft_maj
+        process.pgft_min = ex.pgft_min
+        process.fdlimit = ex.fdlimit
+        if before is None or not _same(before, header.start):
+            before = self._by_pid.get(header.ppid)
+        self._contain(process, before)
+        self._insert(process)
+        return process
+
+    def on_fork(self, header: Header, fork: Fork) -> Process:
+        """A new process of the header's process; it has the parent's facts until it changes them."""
+        parent = self.get(header)
+        child = parent.child(fork.pid, fork.start)
+        child.vpid = fork.vpid
+        child.seen_ts = header.ts
+        comm = procfs.text(fork.comm)
+        if comm != child.comm:
+            child.rename(comm)
+        if fork.pidns != parent.pidns:
+            child.pidns = fork.pidns
+            child.sid = child.vpgid = 0  # numbers of the old namespace say nothing in the new one
+            child.pidns_start_ns = fork.start if fork.vpid == 1 else 0
+        if fork.cgroup != parent.cgroup_id:
+            child.cgroup_id = fork.cgroup
+            self._move(child)
+        self._insert(child)
+        return child
+
+    def on_exit(self, header: Header, _exit: Exit | None = None) -> None:
+        """The last thread ended. The entry stays for late events until `purge`."""
+        process = self._by_pid.get(header.pid)
+        if process is not None and _same(process, header.start) and not process.exited:
+            self._bury(process, header.ts)
+
+    def on_state(self, header: Header, change: StateChange) -> None:
+        """A thread renamed itself or the working directory changed. Only the leader's name is the process's."""
+        process = self.get(header)
+        if change.comm is not None and header.tid == header.pid:
+            comm = procfs.text(change.comm)
+            if comm != process.comm:
+                process.rename(comm)
+        if change.cwd is not None:
+            process.cwd = change.cwd
+
+    # -- questions ----------------------------------------------------------------------------------------------
+
+    def get(self, header: Header) -> Process:
+        """The process of an event."""
+        process = self._by_pid.get(header.pid)
+        if process is None or process.start != header.start:
+            process = self._adopt(header, process)
+        if header.ts < process.seen_ts:  # a late event: what it says is older than what is known
+            return process
+        process.seen_ts = header.ts
+        if (
+            process.uid != header.uid
+            or process.ppid != header.ppid
+            or process.gid != header.gid
+            or process.cgroup_id != header.cgroup
+            or process.cap_effective != header.cap_effective
+            or process.cap_permitted != header.cap_permitted
+            or process.cap_inheritable != header.cap_inheritable
+            or process.mntns != header.mntns
+            or process.pstart != header.pstart
+        ):
+            self._refresh(process, header)
+        if header.tid == header.pid:
+            comm = procfs.text(header.comm)
+            if comm != process.comm:
+                process = self._renamed(process, header, comm)
+        return process
+
+    def by_pid(self, pid: int) -> Process | None:
+        """The newest process with this pid, possibly dead for a few seconds."""
+        return self._by_pid.get(pid)
+
+    def parent(self, process: Process) -> Process | None:
+        """The parent at the time of the process's last event."""
+        return self._linked(process, at_event=True)
+
+    def ancestors(self, process: Process) -> Iterator[Process]:
+        """Parent, grandparent, ...: at most `ANCESTORS_MAX`, each once."""
+        seen = {process.pid}
+        at_event = True
+        for _ in range(ANCESTORS_MAX):
+            above = self._linked(process, at_event)
+            if above is None or above.pid in seen:
+                return
+            yield above
+            seen.add(above.pid)
+            process = above
+            at_event = False
+
+    def set_container(self, full_id: str, facts: Any) -> None:
+        """Give all processes of a container what enrichment found out (None forgets it)."""
+        if facts is None:
+            self._containers.pop(full_id, None)
+        else:
+            self._containers[full_id] = facts
+        for process in self._by_pid.values():
+            if process.full_container_id == full_id:
+                process.container = facts
+
+    def purge(self, now_boot_ns: int) -> None:
+        """Drop entries that are dead long enough, and look for some whose exit record was lost."""
+        dead = self._dead
+        limit = now_boot_ns - KEEP_DEAD_NS
+        while dead and dead[0].exit_ts <= limit:
+            self._drop_dead(dead.popleft())
+        if now_boot_ns - self._swept_ns < _SWEEP_EVERY_NS:
+            return
+        self._swept_ns = now_boot_ns
+        if not self._sweep:
+            self._sweep = list(self._by_pid)
+        for pid in self._sweep[-_SWEEP_STEP:]:
+            process = self._by_pid.get(pid)
+            if process is not None and not process.exited and not os.path.exists(f"{self.proc}/{pid}"):
+                self.counters.lost_exits += 1
+                self._bury(process, now_boot_ns)
+        del self._sweep[-_SWEEP_STEP:]
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _insert(self, process: Process) -> None:
+        by_pid = self._by_pid
+        if process.pid not in by_pid and len(by_pid) >= self._max_size:
+            while self._dead and len(by_pid) >= self._max_size:
+                self._drop_dead(self._dead.popleft())
+            if len(by_pid) >= self._max_size:
+                del by_pid[next(iter(by_pid))]
+                self.counters.evicted += 1
+        by_pid[process.pid] = process
+
+    def _bury(self, process: Process, ts: int) -> None:
+        process.exited = True
+        process.exit_ts = ts
+        self._dead.append(process)
+
+    def _drop_dead(self, process: Process) -> None:
+        if self._by_pid.get(process.pid) is process:
+            del self._by_pid[process.pid]
+            self.counters.purged += 1
+
+    def _adopt(self, header: Header, known: Process | None) -> Process:
+        """The entry for a header whose exact start time is not in the table."""
+        if known is not None and _same(known, header.start):
+            known.start = header.start
+            return known
+        process = self._heal(header.pid, header.start)
+        if process is None:
+            self.counters.minimal += 1
+            process = Process(header.pid, header.start)
+            process.comm = procfs.text(header.comm)
+            self._take_header(process, header)
+            process.cgroups = ()
+            self._contain(process, self._by_pid.get(header.ppid))
+            if known is not None and known.start > header.start:
+                return process  # a late event of a process whose pid is in other hands: not worth a place
+        self._insert(process)
+        return process
+
+    def _heal(self, pid: int, start: int) -> Process | None:
+        """Read a process that a record was lost of; `start` 0 accepts any."""
+        process = procfs.read_process(self.proc, pid)
+        if process is None or (start and not _same(process, start)):
+            return None
+        self.counters.healed += 1
+        process.start = start or process.start
+        parent = self._by_pid.get(process.ppid)
+        if parent is not None:
+            process.pstart = parent.start
+            if parent.pidns == process.pidns:
+                process.pidns_start_ns = parent.pidns_start_ns
+        if process.vpid == 1:
+            process.pidns_start_ns = process.start
+        self._contain(process, parent)
+        return process
+
+    @staticmethod
+    def _take_header(process: Process, header: Header) -> None:
+        process.ppid = header.ppid
+        process.pstart = header.pstart
+        process.uid = header.uid
+        process.gid = header.gid
+        process.vpid = header.vpid
+        process.mntns = header.mntns
+        process.cgroup_id = header.cgroup
+        process.cap_effective = header.cap_effective
+        process.cap_permitted = header.cap_permitted
+        process.cap_inheritable = header.cap_inheritable
+        process.seen_ts = header.ts
+
+    def _refresh(self, process: Process, header: Header) -> None:
+        """Take over what changes without an exec."""
+        moved = process.cgroup_id != header.cgroup
+        self._take_header(process, header)
+        if moved:
+            self._move(process)
+
+    def _move(self, process: Process) -> None:
+        """The process is in another cgroup than before."""
+        cgroups = procfs.read_cgroups(f"{self.proc}/{process.pid}")
+        if cgroups and cgroups != process.cgroups:
+            process.cgroups = cgroups
+            self._contain(process, process)
+
+    def _renamed(self, process: Process, header: Header, comm: str) -> Process:
+        """The name is not the known one. A rename has its record; another executable means that an exec was lost."""
+        try:
+            path = procfs.text(os.readlink(os.fsencode(f"{self.proc}/{process.pid}/exe"))).removesuffix(" (deleted)")
+        except OSError:
+            path = process.exepath
+        if path != process.exepath.removesuffix(" (deleted)"):
+            healed = self._heal(process.pid, process.start)
+            if healed is not None:
+                self._take_header(healed, header)
+                healed.rename(comm)
+                self._insert(healed)
+                return healed
+        process.rename(comm)
+        return process
+
+    def _contain(self, process: Process, before: Process | None) -> None:
+        """Find the container of `process`; `before` is its former self or its parent.
+
+        A process that moved itself out of its container's cgroup, but still sees a mount namespace that is not the
+        host's and that it had before, is still in the container.
+        """
+        ref = self.cgroups.resolve(process.cgroups)
+        if (
+            ref is None
+            and before is not None
+            and before.full_container_id
+            and before.mntns == process.mntns
+            and process.mntns not in (0, self.users.host_mntns)
+        ):
+            ref = ContainerRef(before.container_id, before.full_container_id, before.container_engine, before.pod_uid)
+        if ref is None:
+            process.container_id = process.full_container_id = process.container_engine = process.pod_uid = ""
+            process.container = None
+            return
+        process.container_id, process.full_container_id, process.container_engine, process.pod_uid = ref
+        process.container = self._containers.get(ref.full_id)
+
+    def _linked(self, process: Process, at_event: bool) -> Process | None:
+        ppid = process.ppid
+        if ppid <= 0:
+            return None
+        above = self._by_pid.get(ppid)
+        if (
+            above is not None
+            and (process.pstart == 0 or _same(above, process.pstart))
+            and (not above.exited or process.exited or (at_event and process.seen_ts <= above.exit_ts))
+        ):
+            return above
+        return self._relink(process, above)
+
+    def _relink(self, process: Process, above: Process | None) -> Process | None:
+        """The known parent is dead or unknown: ask /proc who is the parent now."""
+        found = None if process.exited else procfs.read_stat(f"{self.proc}/{process.pid}")
+        if found is None or found.start_ns // TICK_NS != process.start // TICK_NS:
+            return above if above is not None and _same(above, process.pstart) else None
+        if found.ppid <= 0:
+            process.ppid = process.pstart = 0
+            return None
+        parent = self._by_pid.get(found.ppid)
+        if parent is None or parent.exited:
+            parent = self._heal(found.ppid, 0)
+            if parent is None:
+                return None
+            self._insert(parent)
+        process.ppid = found.ppid
+        process.pstart = parent.start
+        return parent
+
+
+def _same(process: Process, start: int) -> bool:
+    return process.start // TICK_NS == start // TICK_NS
