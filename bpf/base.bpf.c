@@ -114,10 +114,10 @@ int BPF_PROG(falco_sys_exit, struct pt_regs *regs, long ret)
 			count_error(ERROR_NUMBER);
 		return 0;
 	}
-	want = wanted[nr];
+	want = control.wanted[nr];
 	if (!want)
 		return 0;
-	if (bpf_get_current_pid_tgid() >> 32 == self)
+	if (bpf_get_current_pid_tgid() >> 32 == control.self)
 		return 0;
 	r = record_scratch();
 	if (!r)
@@ -157,8 +157,10 @@ int BPF_PROG(falco_sys_exit, struct pt_regs *regs, long ret)
 	return 0;
 }
 
+/* kernel/tables.py names the classes */
+#define CLASS_FORK 0
 #define CLASS_EXEC 1
-#define CLASS_PROC 0
+#define CLASS_PROC 6
 
 /*
  * A new image is in place: credentials, memory and name are the new ones and no instruction of it has run, so argv is
@@ -208,7 +210,7 @@ int BPF_PROG(falco_fork, struct task_struct *parent, struct task_struct *child)
 	f.cgroup = cgroup_token(child);
 	bpf_probe_read_kernel_str(f.comm, sizeof(f.comm), child->comm);
 	put_facts(r, f, ITEM_FACTS);
-	send(&life, r, CLASS_PROC);
+	send(&life, r, CLASS_FORK);
 	return 0;
 }
 

@@ -36,21 +36,30 @@ static __always_inline void put_argument(struct record *r, struct op op)
 	put_value(r, value);
 }
 
+static __always_inline void put_no_dir(struct record *r)
+{
+	if (!record_full(r))
+		item_close(r, 0, ITEM_DIR, ITEM_CUT);
+}
+
 static __always_inline void put_path(struct record *r, struct op op)
 {
 	u8 first = put_string(r, argument(r, op.arg), true, STRING_BYTES, ITEM_PATH);
 	s32 dirfd = op.a == OPERAND_CWD ? AT_FDCWD : (s32)argument(r, op.a);
 	struct file *dir;
 
-	if (first == '/')
+	/* always two items, so that the reader need not guess */
+	if (first == '/') {
+		put_no_dir(r);
 		return;
+	}
 	if (dirfd == AT_FDCWD) {
 		put_cwd(r);
 		return;
 	}
 	dir = file_of(dirfd);
 	if (!dir) {
-		item_close(r, 0, ITEM_DIR, ITEM_CUT);
+		put_no_dir(r);
 		return;
 	}
 	put_walked(r, walk_from_root(__builtin_preserve_access_index(&dir->f_path)), ITEM_DIR);

@@ -42,17 +42,11 @@ struct {
 	__type(value, struct path_buf);
 } path_bufs SEC(".maps");
 
-/*
- * .bss is mapped by user space. `wanted` says for each number which calling conventions some rule (or the
- * process table) needs; `self` is the agent, whose own calls are not told.
- */
-u8 wanted[MAX_SYSCALLS];
-u32 self;
-struct counters counters[MAX_CPUS];
+struct control control;
 
 static __always_inline struct counters *cpu_counters(void)
 {
-	return &counters[bpf_get_smp_processor_id() & (MAX_CPUS - 1)];
+	return &control.cpu[bpf_get_smp_processor_id() & (MAX_CPUS - 1)];
 }
 
 static __always_inline void count_error(enum error_place place)

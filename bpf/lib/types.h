@@ -242,6 +242,17 @@ struct counters {
 	u64 errors[8];
 };
 
+/*
+ * What user space maps (the .bss): `wanted` says for each number which calling conventions some rule, or the process table,
+ * needs; `self` is the agent, whose own calls are not told.
+ */
+struct control {
+	u8 wanted[MAX_SYSCALLS];
+	u32 self;
+	u32 pad;
+	struct counters cpu[MAX_CPUS];
+};
+
 enum error_place {
 	ERROR_SCRATCH,
 	ERROR_NUMBER,

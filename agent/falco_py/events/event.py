@@ -6,40 +6,78 @@ Invariant: nothing here raises on any record content; what cannot be decoded rea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import lru_cache
+from typing import Any
 
-from .model import Kernel, Row, User
-from .record import Fd, Header, Items, PathItem, absolute_path
+from . import descriptor, flags, sockets
+from .model import Kernel, Op, Param, Row, User
+from .record import (
+    ITEM_CUT,
+    ITEM_DIR,
+    ITEM_FD,
+    ITEM_NULL,
+    ITEM_PATH,
+    Fd,
+    Header,
+    IpAddress,
+    Items,
+    PathItem,
+    SockAddr,
+    absolute_path,
+    decode_fd,
+    decode_sockaddr,
+    decode_value,
+    split_items,
+    text,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+_FMODE_CREATED = 0x100000  # include/linux/fs.h
+_O_F_CREATED = 0x4000  # Falco's file_flags
+_LAYER_FLAG = {0: 0, 1: 0x8000, 2: 0x10000}  # FD_UPPER_LAYER, FD_LOWER_LAYER
+_CREAT_LAYER_FLAG = {0: 0, 1: 1, 2: 2}
+_RESULT_NAMES = frozenset(("res", "fd"))
+_NO_FD = Fd(-1, 0, 0, 0, 0, 0, 0, 0, None, False, False, None)
+_OPENS = frozenset(("open", "openat", "openat2", "creat"))
 
 
-class ProcessLike(Protocol):
-    """What an event needs to know of its process; `state.processes.Process` is the real one."""
+@lru_cache(maxsize=1024)
+def _has_result(row: Row) -> bool:
+    return bool(row.params) and row.params[0].name in _RESULT_NAMES
 
-    pid: int
-    comm: str
+
+@lru_cache(maxsize=1024)
+def _path_param(row: Row) -> int | None:
+    """Of a call that opens by name: the index of the parameter that holds the name."""
+    if row.name not in _OPENS:
+        return None
+    return next((i for i, p in enumerate(row.params) if p.name == "name"), None)
+
+
+@lru_cache(maxsize=1024)
+def _address_param(row: Row) -> int | None:
+    return next((i for i, p in enumerate(row.params) if p.type == "SOCKADDR"), None)
 
 
 class Event:
     """An event of one row.
 
     Header values are plain attributes of `header` (pid, tid, uid, ... see `record.Header`). `process` is the
-    entry of the process table for the event's process, set by the engine before any rule is tested.
-    `spelling` chooses which path `fd_name` gives: None or 0 the resolved one, 1 the one the process passed.
+    entry of the process table for the event's process, set by the engine before any rule is tested, `table` that table.
+    `spelling` chooses which path `fd_name` gives: 0 the resolved one, 1 the one the process passed.
     """
 
     __slots__ = (
         "_args",
+        "_ends",
         "_fd",
-        "_items",
+        "_name_changed",
         "header",
         "life",
         "num",
         "payload",
         "process",
         "row",
+        "socket_names",
         "spelling",
         "table",
         "ts",
@@ -54,15 +92,292 @@ class Event:
         self.process: Any = None  # state.processes.Process
         self.table: Any = None  # state.processes.ProcessTable
         self.life: Any = None  # record.Exec, record.Exit or None
+        self.socket_names: sockets.SocketNames | None = None
         self.spelling = 0
-        self._items: Items | None = None
-        self._fd: Fd | None | bool = False
+        self._fd: Fd | None = None
         self._args: list[Any] | None = None
+        self._ends: sockets.Ends | None = None
+        self._name_changed: bool | None = None
 
-    # The rest of this class is written in events/event.py; the contract is:
-    #   name -> str                     evt.type
-    #   res -> int | None               return value, None for generic rows
-    #   fd -> record.Fd | None          the fd the event is about
-    #   arg(index) -> Any               typed value of parameter `index` (int, str, bytes, record.PathItem,
-    #                                   record.SockAddr, None when missing)
-    #   fd_name, fd_nameraw -> str|None
+    @property
+    def name(self) -> str:
+        """evt.type"""
+        return self.row.name
+
+    @property
+    def res(self) -> int | None:
+        """The return value; None for events that carry none."""
+        return self.header.ret if _has_result(self.row) else None
+
+    # Parameters
+
+    def arg(self, index: int) -> Any:
+        """The typed value of parameter `index`: int, str, bytes, PathItem, SockAddr, tuple, or None when missing."""
+        args = self._args
+        if args is None:
+            args = self._args = self._decode()
+        return args[index] if 0 <= index < len(args) else None
+
+    def _decode(self) -> list[Any]:
+        items = split_items(self.payload) if self.payload else []
+        at = 0
+        if items and items[0][0] == ITEM_FD:
+            self._fd = decode_fd(items[0][2])
+            at = 1
+        values: list[Any] = []
+        for param in self.row.params:
+            if isinstance(param.source, User):
+                values.append(self._user_value(param, param.source.what))
+                continue
+            value, at = _kernel_value(param, param.source, items, at)
+            values.append(self._with_open_facts(param, value))
+        return values
+
+    def _with_open_facts(self, param: Param, value: Any) -> Any:
+        """The flags of an open also tell whether it made the file, and the overlay layer, as Falco's driver does."""
+        if param.table == "file_flags" and self.row.name in _OPENS and isinstance(value, int):
+            fd = self.fd
+            if fd is not None:
+                if fd.file_mode & _FMODE_CREATED:
+                    value |= _O_F_CREATED
+                value |= _LAYER_FLAG.get(fd.layer, 0)
+        return value
+
+    def _user_value(self, param: Param, what: str) -> Any:
+        if what == "res":
+            return self.header.ret
+        kind, _, rest = what.partition(".")
+        if kind == "proc" or (kind == "exec" and self.life is None):
+            return getattr(self.process, rest, None)
+        if kind in ("exec", "exit"):
+            return getattr(self.life, rest, getattr(self.process, rest, None))
+        if what.startswith("const:"):
+            return int(what[6:])
+        fd = self.fd
+        if fd is None:
+            return None
+        if what == "fd.dev":
+            return fd.dev
+        if what == "fd.ino":
+            return fd.ino
+        if what == "fd.layer":
+            return _CREAT_LAYER_FLAG.get(fd.layer, 0)
+        if what == "tuple":
+            return self.fd_name if fd.sock is not None else None
+        return None
+
+    # The fd
+
+    @property
+    def fd(self) -> Fd | None:
+        """The fd that the event is about; None for events about none."""
+        if self.row.fd is None:
+            return None
+        fd = self._fd
+        if fd is None:
+            payload = self.payload
+            if len(payload) > 4 and payload[2] == ITEM_FD:
+                fd = decode_fd(payload[4 : 4 + int.from_bytes(payload[:2], "little")])
+            self._fd = fd = fd or _NO_FD
+        return fd
+
+    def replace_fd(self, fd: Fd) -> None:
+        """Puts in what was found out later (a path that was cut in the kernel)."""
+        self._fd = fd
+
+    @property
+    def fd_num(self) -> int | None:
+        fd = self.fd
+        return None if fd is None else fd.num
+
+    @property
+    def fd_kind(self) -> descriptor.Kind | None:
+        fd = self.fd
+        return None if fd is None else descriptor.kind_of(fd, self.row.name)
+
+    @property
+    def fd_typechar(self) -> str | None:
+        kind = self.fd_kind
+        return None if kind is None else kind.char
+
+    @property
+    def fd_type(self) -> str | None:
+        fd = self.fd
+        if fd is None or (fd.name is None and fd.sock is None):
+            return None
+        return descriptor.kind_of(fd, self.row.name).word
+
+    @property
+    def opened_as(self) -> PathItem | None:
+        """Of a call that opens by name: the name as passed."""
+        index = _path_param(self.row)
+        if index is None:
+            return None
+        value = self.arg(index)
+        return value if isinstance(value, PathItem) else None
+
+    @property
+    def fd_name(self) -> str | None:
+        """fd.name, in the spelling chosen by `spelling`."""
+        fd = self.fd
+        if fd is None:
+            return None
+        if fd.sock is not None:
+            return self._socket_name(fd.sock)
+        if self.spelling or fd.name is None:
+            passed = self.opened_as
+            if passed is not None:
+                absolute = passed.absolute
+                if absolute is not None:
+                    return absolute
+            if fd.name is None:
+                return None
+        return descriptor.shown_name(fd, descriptor.kind_of(fd, self.row.name))
+
+    @property
+    def fd_nameraw(self) -> str | None:
+        """The path as passed, repeated slashes collapsed; the same as fd_name where no path was passed."""
+        passed = self.opened_as
+        if passed is None:
+            return self.fd_name
+        return _collapse(passed.raw)
+
+    def other_spelling(self) -> bool:
+        """Whether the path as passed differs from that of the file really opened."""
+        passed = self.opened_as
+        if passed is None:
+            return False
+        fd = self.fd
+        if fd is None or fd.name is None:
+            return False
+        absolute = passed.absolute
+        return absolute is not None and absolute != fd.name
+
+    # Sockets
+
+    @property
+    def _address(self) -> SockAddr | None:
+        index = _address_param(self.row)
+        if index is None:
+            return None
+        value = self.arg(index)
+        return value if isinstance(value, SockAddr) else None
+
+    @property
+    def fd_ends(self) -> sockets.Ends | None:
+        ends = self._ends
+        if ends is None:
+            fd = self.fd
+            if fd is None or fd.sock is None or not sockets.is_inet(fd.sock):
+                return None
+            ends = self._ends = sockets.ends(fd.sock, self.row.name, self._address)
+        return ends
+
+    def _socket_name(self, sock: Any) -> str:
+        ends = self.fd_ends
+        if ends is not None:
+            return sockets.inet_name(sock, ends)
+        if descriptor.socket_kind(sock) is descriptor.UNIX:
+            return sockets.unix_name(sock, self._address)
+        return ""
+
+    @property
+    def fd_tuple(self) -> tuple[IpAddress | None, int | None, IpAddress | None, int | None] | None:
+        """(client address, client port, server address, server port); None when the fd is no inet socket."""
+        ends = self.fd_ends
+        if ends is None:
+            return None
+        client, server = ends.client or (None, None), ends.server or (None, None)
+        return client[0], client[1], server[0], server[1]
+
+    @property
+    def fd_local(self) -> tuple[IpAddress | None, int] | None:
+        ends = self.fd_ends
+        return None if ends is None else ends.local
+
+    @property
+    def fd_remote(self) -> tuple[IpAddress | None, int] | None:
+        ends = self.fd_ends
+        return None if ends is None else ends.remote
+
+    @property
+    def fd_connected(self) -> bool | None:
+        fd = self.fd
+        if fd is None:
+            return None
+        if fd.sock is None:
+            return False
+        return sockets.connected(fd.sock, self.row.name, self.header.ret)
+
+    @property
+    def fd_name_changed(self) -> bool | None:
+        fd = self.fd
+        if fd is None:
+            return None
+        if fd.sock is None or self.socket_names is None:
+            return False
+        if self._name_changed is None:
+            self._name_changed = self.socket_names.changed(fd.sock, self._socket_name(fd.sock))
+        return self._name_changed
+
+    @property
+    def fd_is_server(self) -> bool | None:
+        fd = self.fd
+        if fd is None:
+            return None
+        if fd.sock is None:
+            return False
+        ends = self.fd_ends
+        if ends is None:
+            return False
+        return sockets.listening(fd.sock) or (ends.server is not None and (ends.local is None or ends.server == ends.local))
+
+    @property
+    def fd_l4proto(self) -> str | None:
+        fd = self.fd
+        if fd is None:
+            return None
+        return sockets.l4proto(fd.sock) if fd.sock is not None else "<NA>"
+
+
+def _collapse(raw: str) -> str:
+    while "//" in raw:
+        raw = raw.replace("//", "/")
+    return raw
+
+
+def _kernel_value(param: Param, source: Kernel, items: Items, at: int) -> tuple[Any, int]:
+    """The value of a parameter that the kernel extracted, and the index of the next item."""
+    if at >= len(items):
+        return None, at
+    tag, item_flags, raw = items[at]
+    at += 1
+    if source.op == Op.PATH:
+        base = None
+        if at < len(items):
+            dir_tag, dir_flags, directory = items[at]
+            at += 1
+            if dir_tag == ITEM_DIR and not dir_flags & ITEM_CUT:
+                base = text(directory)
+        if tag != ITEM_PATH:
+            return None, at
+        return PathItem(text(raw), base, bool(item_flags & ITEM_CUT)), at
+    if tag == ITEM_NULL:
+        return None, at
+    if source.op in (Op.VALUE, Op.MEMORY):
+        value = decode_value(raw)
+        if value is None:
+            return None, at
+        if param.type.startswith("U") and value < 0:
+            value &= 0xFFFFFFFFFFFFFFFF
+        if param.table is not None:
+            value = flags.translate(param.table, value)
+        return value, at
+    if source.op == Op.STRING:
+        return text(raw), at
+    if source.op in (Op.SOCKADDR, Op.MSGNAME):
+        return decode_sockaddr(raw), at
+    return raw, at
+
+
+__all__ = ["Event", "absolute_path"]

@@ -7,9 +7,11 @@ out of range decodes to None or to a value marked `truncated`.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import socket
 import struct
+import sys
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
@@ -19,7 +21,7 @@ KIND_SYSCALL, KIND_EXEC, KIND_FORK, KIND_EXIT, KIND_STATE = range(5)
 FLAG_COMPAT = 1  # a 32-bit system call
 FLAG_CUT = 2  # the record did not hold everything
 
-ITEM_VALUE, ITEM_STRING, ITEM_PATH, ITEM_DATA, ITEM_SOCKADDR, ITEM_FD, ITEM_DIR, ITEM_NULL = range(1, 9)
+ITEM_VALUE, ITEM_STRING, ITEM_PATH, ITEM_DATA, ITEM_SOCKADDR, ITEM_FD, ITEM_DIR, ITEM_NULL, ITEM_FACTS = range(1, 10)
 ITEM_CUT = 1  # item flag: the value was longer
 
 IpAddress = IPv4Address | IPv6Address
@@ -140,6 +142,8 @@ class Exec:
     cwd: str
     cgroups: tuple[tuple[str, str], ...]  # (subsystem, path); "" is cgroup v2
     loginuid: int  # -1 unset
+    ruid: int
+    rgid: int
     euid: int
     egid: int
     suid: int
@@ -171,7 +175,9 @@ class Fork:
     pid: int
     start: int
     vpid: int
+    ppid: int  # the parent, or the parent's own parent with CLONE_PARENT
     pidns: int
+    pstart: int
     cgroup: int
     comm: bytes
 
@@ -181,6 +187,7 @@ class Exit:
     """sched_process_exit of the last thread of a process. `status` is the wait status."""
 
     status: int
+    reaper: int  # pid of the real parent at the end
 
 
 class StateChange(NamedTuple):
@@ -188,3 +195,219 @@ class StateChange(NamedTuple):
 
     comm: bytes | None
     cwd: str | None
+
+
+# The layout of a record, shared with bpf/lib/types.h. "=": native order, no padding beyond what is written.
+_ITEM = struct.Struct("=HBB")
+_FD = struct.Struct("=iHBBIIQII")
+_SOCK = struct.Struct("=HHHBBHHI16s16sQQ108s4x")
+_EXEC = struct.Struct("=11I3iIIQQQQQQQQQQ")
+_FORK = struct.Struct("=IIIIQQQ16s")
+_EXIT = struct.Struct("=II")
+_VALUE = struct.Struct("=q")
+
+FD_SOCK, FD_CUT, FD_DELETED, FD_DETACHED, FD_FILE = 1, 2, 4, 8, 16
+CGROUP_SUBSYSTEMS = ("", "memory", "cpu", "cpuset", "devices", "pids")  # in the order of exec_cgroups()
+
+AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+_V4_MAPPED = b"\0" * 10 + b"\xff\xff"
+_PAGE_KB = os.sysconf("SC_PAGESIZE") // 1024
+
+Item = tuple[int, int, bytes]  # tag, flags, value
+Items = list[Item]
+
+
+def split_items(payload: bytes) -> Items:
+    """The items of a record; one that claims to be longer than the record ends the list."""
+    items: Items = []
+    at, end = 0, len(payload)
+    while at + 4 <= end:
+        size, tag, flags = _ITEM.unpack_from(payload, at)
+        at += 4
+        if at + size > end:
+            break
+        items.append((tag, flags, payload[at : at + size]))
+        at += size
+    return items
+
+
+def text(raw: bytes) -> str:
+    """Bytes of the kernel as text; what is not UTF-8 becomes surrogates, as in Python's file names."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _port(network_order: int) -> int:
+    return socket.ntohs(network_order)
+
+
+def ip_address(family: int, raw: bytes) -> IpAddress | None:
+    """4 or 16 bytes in network order; v4-mapped addresses become IPv4."""
+    if family == AF_INET and len(raw) >= 4:
+        return IPv4Address(raw[:4])
+    if family == AF_INET6 and len(raw) >= 16:
+        return IPv4Address(raw[12:16]) if raw[:12] == _V4_MAPPED else IPv6Address(raw[:16])
+    return None
+
+
+def decode_sockaddr(raw: bytes) -> SockAddr | None:
+    """A struct sockaddr as the process passed it (sockaddr_in, sockaddr_in6, sockaddr_un)."""
+    if len(raw) < 2:
+        return None
+    family = int.from_bytes(raw[:2], sys.byteorder)
+    if family == AF_INET and len(raw) >= 8:
+        return SockAddr(family, ip_address(family, raw[4:8]), int.from_bytes(raw[2:4], "big"))
+    if family == AF_INET6 and len(raw) >= 24:
+        return SockAddr(family, ip_address(family, raw[8:24]), int.from_bytes(raw[2:4], "big"))
+    if family == AF_UNIX:
+        return SockAddr(family, path=_unix_path(raw[2:]))
+    return SockAddr(family)
+
+
+def _unix_path(raw: bytes) -> str:
+    """A file system path ends at NUL; an abstract name starts with one and is written with `@`, as ss(8) does."""
+    if raw[:1] == b"\0":
+        name = raw[1:].rstrip(b"\0")
+        return "@" + text(name) if name else ""
+    return text(raw.split(b"\0", 1)[0])
+
+
+def _decode_sock(raw: bytes) -> Sock | None:
+    if len(raw) < _SOCK.size:
+        return None
+    family, kind, protocol, state, path_len, lport, rport, _, local, remote, ptr, peer, path = _SOCK.unpack_from(raw)
+    return Sock(
+        family=family,
+        type=kind,
+        protocol=protocol,
+        state=state,
+        local_ip=ip_address(family, local),
+        local_port=lport,
+        remote_ip=ip_address(family, remote),
+        remote_port=_port(rport),
+        path=_unix_path(path[:path_len]) if path_len else None,
+        ptr=ptr,
+        peer_ptr=peer,
+    )
+
+
+def decode_fd(raw: bytes) -> Fd | None:
+    """An ITEM_FD: struct fd_facts, then struct sock_facts or a path."""
+    if len(raw) < _FD.size:
+        return None
+    num, mode, layer, flags, dev, magic, ino, file_flags, file_mode = _FD.unpack_from(raw)
+    rest = raw[_FD.size :]
+    name = None
+    sock = None
+    if flags & FD_SOCK:
+        sock = _decode_sock(rest)
+    elif flags & FD_FILE:
+        name = text(rest)
+        if flags & FD_DETACHED:
+            name = name[1:]
+    return Fd(
+        num=num,
+        mode=mode,
+        dev=dev,
+        ino=ino,
+        magic=magic,
+        file_flags=file_flags,
+        file_mode=file_mode,
+        layer=layer,
+        name=name,
+        truncated=bool(flags & FD_CUT),
+        deleted=bool(flags & FD_DELETED),
+        sock=sock,
+    )
+
+
+def decode_value(raw: bytes) -> int | None:
+    return int(_VALUE.unpack_from(raw)[0]) if len(raw) >= _VALUE.size else None
+
+
+def _strings(raw: bytes) -> tuple[str, ...]:
+    """NUL-separated strings; the last may lack its NUL when it was cut."""
+    if not raw:
+        return ()
+    if raw.endswith(b"\0"):
+        raw = raw[:-1]
+    return tuple(text(one) for one in raw.split(b"\0"))
+
+
+def decode_exec(payload: bytes) -> Exec | None:
+    """A record of KIND_EXEC: facts, file, directory, file name, cgroups, argv, environment."""
+    items = split_items(payload)
+    items += [(ITEM_NULL, 0, b"")] * (12 - len(items))
+    if len(items[0][2]) < _EXEC.size:
+        return None
+    (at, exe_flags, loginuid, sessionid, ruid, rgid, euid, egid, suid, fsuid, tty, sid, pgid, vpgid, pidns, exe_dev,
+     pidns_start, exe_ino, ctime, mtime, vm_size, vm_rss, vm_swap, maj, minor, fdlimit) = _EXEC.unpack_from(items[0][2])
+    exe = decode_fd(items[1][2])
+    path = exe.name if exe and exe.name is not None else ""
+    if path.startswith("memfd:"):
+        exe_flags |= 4
+    cgroups = [
+        (subsystem, text(raw))
+        for subsystem, (tag, _, raw) in zip(CGROUP_SUBSYSTEMS, items[4:10], strict=True)
+        if tag == ITEM_DIR
+    ]
+    args, env = items[10], items[11]
+    return Exec(
+        at=bool(at),
+        exepath=path,
+        exepath_truncated=bool(exe and exe.truncated),
+        filename=text(items[3][2]),
+        args=_strings(args[2]),
+        args_truncated=bool(args[1] & ITEM_CUT) or args[0] == ITEM_NULL,
+        env=_strings(env[2]),
+        env_truncated=bool(env[1] & ITEM_CUT) or env[0] == ITEM_NULL,
+        cwd=text(items[2][2]),
+        cgroups=tuple(cgroups),
+        loginuid=-1 if loginuid == 0xFFFFFFFF else loginuid,
+        ruid=ruid,
+        rgid=rgid,
+        euid=euid,
+        egid=egid,
+        suid=suid,
+        fsuid=fsuid,
+        sessionid=sessionid,
+        tty=tty,
+        sid=sid,
+        pgid=pgid,
+        vpgid=vpgid,
+        pidns=pidns,
+        pidns_start_ns=pidns_start,
+        exe_flags=exe_flags,
+        exe_dev=exe_dev,
+        exe_ino=exe_ino,
+        exe_ctime_ns=ctime,
+        exe_mtime_ns=mtime,
+        vm_size_kb=vm_size * _PAGE_KB,
+        vm_rss_kb=vm_rss * _PAGE_KB,
+        vm_swap_kb=vm_swap * _PAGE_KB,
+        pgft_maj=maj,
+        pgft_min=minor,
+        fdlimit=fdlimit,
+    )  # fmt: skip
+
+
+def decode_fork(payload: bytes) -> Fork | None:
+    items = split_items(payload)
+    if not items or len(items[0][2]) < _FORK.size:
+        return None
+    pid, vpid, ppid, pidns, start, pstart, cgroup, comm = _FORK.unpack_from(items[0][2])
+    return Fork(pid, start, vpid, ppid, pidns, pstart, cgroup, comm.split(b"\0", 1)[0])
+
+
+def decode_exit(payload: bytes) -> Exit | None:
+    items = split_items(payload)
+    if not items or len(items[0][2]) < _EXIT.size:
+        return None
+    return Exit(*_EXIT.unpack_from(items[0][2]))
+
+
+def decode_state(header: Header, payload: bytes) -> StateChange:
+    """A record of KIND_STATE: a directory (chdir, fchdir) or nothing (the name in the header changed)."""
+    items = split_items(payload)
+    if items and items[0][0] == ITEM_DIR:
+        return StateChange(comm=None, cwd=text(items[0][2]))
+    return StateChange(comm=header.comm, cwd=None)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's life: rules and configuration in, capture on, loop, orderly end. Wiring and nothing else.
+
+Invariant: nothing is attached to the kernel before the rules are known to be good, and whatever ends the run, programs are
+detached and the summary is printed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .engine.stats import Stats, drop_summary
+from .log import log
+from .outputs import Stdout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from .config import Config
+    from .engine.alert import Alert
+    from .kernel.load import Counters
+    from .rules.bundle import Bundle, Rule
+
+
+class RulesUnreadable(Exception):
+    """A rules file that cannot be read."""
+
+
+def read_rules(paths: Sequence[str]) -> list[tuple[str, str]]:
+    """(name, text) of each file. Raises RulesUnreadable with the reason and what to do."""
+    files = []
+    for path in paths:
+        try:
+            files.append((path, Path(path).read_text(encoding="utf-8", errors="surrogateescape")))
+        except OSError as error:
+            raise RulesUnreadable(
+                f"{path}: cannot be read: {error.strerror}\n"
+                "  What to do: check the path given with -r (or rules_files in falco.yaml) and its permissions."
+            ) from error
+    return files
+
+
+def load_rules(config: Config, paths: Sequence[str]) -> Bundle:
+    """Raises RulesUnreadable or rules.RulesError."""
+    from .rules.bundle import load
+    from .rules.priority import Priority
+
+    files = read_rules(paths)
+    log.info("Loading rules from:")
+    for path in paths:
+        log.info(f"   {path}")
+    bundle = load(files, min_priority=Priority(config.priority), rule_matching=config.rule_matching)
+    for warning in bundle.warnings:
+        log.warning(str(warning))
+    return bundle
+
+
+def own_pid(root: str) -> int:
+    """The agent's pid as the host numbers it: what a /proc of the host calls self."""
+    try:
+        return int(os.readlink(os.path.join(root, "proc/self")))
+    except (OSError, ValueError):
+        return os.getpid()
+
+
+def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None = None, dry_run: bool = False) -> int:
+    """Runs the agent until a signal, or for `stop_after_s` seconds. Returns the exit code (0).
+
+    Raises RulesUnreadable and rules.RulesError (the input is wrong), kernel.host.HostError (the machine cannot).
+    """
+    log.info(f"Falco-py version: {__version__} ({platform.machine()})")
+    bundle = load_rules(config, rule_files)
+    if dry_run:
+        log.info(f"{len(bundle.rules)} rules loaded; dry run, nothing is captured")
+        return 0
+
+    from .engine.loop import Loop
+    from .kernel import host
+    from .kernel.load import Capture
+    from .kernel.reader import Reader
+    from .state.processes import ProcessTable
+    from .state.users import Users
+
+    host.check()
+    root = os.environ.get("HOST_ROOT") or "/"
+    log.info("Enabled event sources: syscall")
+    log.info("Opening 'syscall' source with modern BPF probe.")
+    capture = Capture(own_pid=own_pid(root))
+    stats = Stats()
+    out = Stdout(buffered=config.buffered_outputs)
+
+    def emit(rule: Rule, alert: Alert) -> None:
+        stats.count(rule)
+        if config.stdout_output_enabled:
+            out.write(alert.line(config))
+            if out.closed:
+                loop.stop = True
+
+    users = Users(root)
+    table = ProcessTable(root, users)
+    reader = Reader(capture)
+    loop = Loop(capture, reader, bundle, table, emit)
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        loop.stop = True
+
+    handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        capture.want(bundle.event_types)
+        capture.attach()
+        table.scan()
+        log.info(
+            f"Capture started: {len(bundle.rules)} rules on {len(bundle.event_types)} event types, "
+            f"{len(table)} processes known"
+        )
+        loop.run(None if stop_after_s is None else time.monotonic() + stop_after_s)
+        loop.drain()
+        counters = capture.counters()
+    finally:
+        capture.detach()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    out.flush()
+    _summary(stats, loop, counters, out)
+    reader.close()
+    capture.close()
+    return 0
+
+
+def _summary(stats: Stats, loop: object, counters: Counters, out: Stdout) -> None:
+    from .engine.loop import Loop
+
+    assert isinstance(loop, Loop)
+    if not out.closed:
+        sys.stdout.write(stats.summary())
+        sys.stdout.flush()
+    lost = {name: count for name, count in counters.dropped.items() if count}
+    sys.stderr.write(drop_summary(max(loop.drop_occurrences, int(bool(lost))), lost=lost))
+    sys.stderr.write(
+        f"   - events told by the kernel: {counters.total_sent}, tested: {loop.events}, "
+        f"not decoded or failed: {loop.failures}\n"
+    )
+    if out.lost:
+        sys.stderr.write(f"   - alerts lost on stdout: {out.lost}\n")

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records become alerts: decode, keep the process table, test the rules, format, hand over.
+
+One thread runs this. Invariant: a failure on one event is counted and told once for each event type, and the next event
+goes on; nothing here waits for an output.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..events.event import Event
+from ..events.record import (
+    FLAG_COMPAT,
+    KIND_EXEC,
+    KIND_EXIT,
+    KIND_FORK,
+    KIND_STATE,
+    KIND_SYSCALL,
+    decode_exec,
+    decode_exit,
+    decode_fork,
+    decode_state,
+)
+from ..events.sockets import SocketNames
+from ..events.syscalls import ROWS
+from ..log import log
+from ..state import clock
+from .alert import Alert
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..events.record import Header
+    from ..kernel.load import Capture
+    from ..kernel.reader import Reader
+    from ..rules.bundle import Bundle, Rule
+    from ..state.processes import ProcessTable
+
+DRAIN_PAUSE_S = 0.005  # wake-ups cost more than records: after a batch let some gather
+IDLE_WAIT_S = 0.25
+HOUSEKEEPING_NS = 1_000_000_000
+_PENDING_BYTES = 1 << 20  # more than this is waiting: no pause
+
+
+class Loop:
+    """Reads until `stop` is set.
+
+    `emit` gets each rule that matched and its alert. `events` counts what was tested, `failures` what could not be.
+    """
+
+    def __init__(
+        self, capture: Capture, reader: Reader, bundle: Bundle, table: ProcessTable, emit: Callable[[Rule, Alert], None]
+    ) -> None:
+        self.capture = capture
+        self.reader = reader
+        self.bundle = bundle
+        self.table = table
+        self.emit = emit
+        self.stop = False
+        self.events = 0
+        self.records = 0
+        self.failures = 0
+        self.drop_occurrences = 0
+        self._dropped = 0
+        self._failed_types: set[str] = set()
+        self._socket_names = SocketNames()
+        self._next_housekeeping = 0
+        self._proc = os.path.join(os.environ.get("HOST_ROOT") or "/", "proc")
+
+    def run(self, until: float | None = None) -> None:
+        """Until `stop`, or until time.monotonic() reaches `until`."""
+        while not self.stop:
+            batch = self.reader.batch()
+            now = time.monotonic()
+            if batch:
+                self.handle(batch)
+            self._housekeep()
+            if until is not None and now >= until:
+                return
+            if not batch:
+                self.reader.wait(IDLE_WAIT_S if until is None else max(0.0, min(IDLE_WAIT_S, until - now)))
+            elif self.capture.events.pending() < _PENDING_BYTES:
+                time.sleep(DRAIN_PAUSE_S)
+
+    def drain(self) -> None:
+        """What is still in the rings, once."""
+        self.handle(self.reader.batch())
+
+    def handle(self, batch: list[tuple[Header, bytes]]) -> None:
+        """Handles records in the order of time."""
+        matchers = self.bundle.matchers
+        native, compat = self.capture.numbers.native, self.capture.numbers.compat
+        table = self.table
+        offset = clock.boot_to_epoch_ns()
+        self.records += len(batch)
+        for header, payload in batch:
+            kind = header.kind
+            life: Any = None
+            if kind == KIND_SYSCALL:
+                name = (compat if header.flags & FLAG_COMPAT else native).get(header.nr)
+                process = None
+            elif kind == KIND_EXEC:
+                life = decode_exec(payload)
+                if life is None:
+                    self.failures += 1
+                    continue
+                process = table.on_exec(header, life)
+                name = "execveat" if life.at else "execve"
+            elif kind == KIND_EXIT:
+                life = decode_exit(payload)
+                process = None
+                name = "procexit"
+            else:
+                if kind == KIND_FORK:
+                    fork = decode_fork(payload)
+                    if fork is not None:
+                        table.on_fork(header, fork)
+                elif kind == KIND_STATE:
+                    table.on_state(header, decode_state(header, payload))
+                continue
+            matcher = matchers.get(name) if name is not None else None
+            if matcher is not None and name is not None:
+                self.events += 1
+                event = Event(ROWS[name], header, payload, self.events, header.ts + offset)
+                event.process = process if process is not None else table.get(header)
+                event.table = table
+                event.life = life
+                event.socket_names = self._socket_names
+                self._test(event, matcher)
+            if kind == KIND_EXIT:
+                table.on_exit(header, life)
+
+    def _test(self, event: Event, matcher: Any) -> None:
+        """Every rule that matches under the resolved path, then those that match only under the path as passed."""
+        try:
+            fd = event.fd
+            if fd is not None and fd.truncated:
+                self._heal_path(event)
+            found = matcher(event)
+            if event.other_spelling() and not (found and self.bundle.first_match):
+                told = set(self._tell(event, found))
+                event.spelling = 1
+                again = matcher(event)
+                self._tell(event, again, told)
+                return
+            self._tell(event, found)
+        except Exception as error:
+            self.failures += 1
+            if event.name not in self._failed_types:
+                self._failed_types.add(event.name)
+                log.error(f"a rule on {event.name} failed ({type(error).__name__}: {error}); further failures are counted")
+
+    def _tell(self, event: Event, found: Any, told: set[int] | frozenset[int] = frozenset()) -> list[int]:
+        if found is None:
+            return []
+        rules = found if isinstance(found, tuple) else (found,)
+        for rule in rules:
+            if rule.index not in told:
+                self.emit(rule, alert_of(rule, event))
+        return [rule.index for rule in rules]
+
+    def _heal_path(self, event: Event) -> None:
+        """A path that the kernel program had to cut is read from /proc while the file is open; else it is marked."""
+        from dataclasses import replace
+
+        fd = event.fd
+        if fd is None or fd.name is None:
+            return
+        name = None
+        if fd.num >= 0:
+            try:
+                link = f"{self._proc}/{event.header.pid}/fd/{fd.num}"
+                status = os.stat(link)
+                if status.st_ino == fd.ino:
+                    name = os.readlink(link)
+            except OSError:
+                name = None
+        whole = name is not None and name.startswith("/")
+        event.replace_fd(replace(fd, name=name if whole else "..." + fd.name, truncated=not whole))
+
+    def _housekeep(self) -> None:
+        now = clock.now_boot_ns()
+        if now < self._next_housekeeping:
+            return
+        self._next_housekeeping = now + HOUSEKEEPING_NS
+        clock.refresh()
+        self.table.purge(now)
+        dropped = self.capture.counters().total_dropped
+        if dropped > self._dropped:
+            self.drop_occurrences += 1
+            log.error(f"{dropped - self._dropped} events dropped in the last second: the ring was full")
+            self._dropped = dropped
+
+
+def alert_of(rule: Rule, event: Event) -> Alert:
+    return Alert(
+        rule=rule.name,
+        priority=int(rule.priority),
+        source=rule.source,
+        tags=tuple(rule.tags),
+        ts_ns=event.ts,
+        message=rule.format.format(event),
+        fields=rule.format.fields(event),
+    )

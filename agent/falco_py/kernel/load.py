@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The BPF object becomes running programs: loaded, its tables filled, attached, its rings and counters mapped.
+
+pylibbpf loads and attaches. Invariant: nothing is attached before the tables are filled; `close` detaches everything, and
+when the process ends without it the kernel does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..events.record import Header
+from ._ring import Ring
+from .host import HostError
+from .tables import CLASSES, MAX_SYSCALLS, NumberTable, row_entries, wanted_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+OBJECTS = Path(__file__).parent / "objects"
+PROGRAMS = ("falco_exec", "falco_fork", "falco_exit", "falco_sys_exit")
+
+MAX_CPUS = 512
+_COUNTER_WORDS = 24  # struct counters: sent, dropped and errors, eight each
+_ERRORS = ("scratch", "number", "full", "fd")
+_SELF_OFFSET = MAX_SYSCALLS
+_COUNTERS_OFFSET = MAX_SYSCALLS + 8
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Records since the load, by class (kernel.tables.CLASSES); `errors` by place."""
+
+    sent: dict[str, int]
+    dropped: dict[str, int]
+    errors: dict[str, int]
+
+    @property
+    def total_sent(self) -> int:
+        return sum(self.sent.values())
+
+    @property
+    def total_dropped(self) -> int:
+        return sum(self.dropped.values())
+
+
+@contextlib.contextmanager
+def _stderr_to(sink: Any) -> Iterator[None]:
+    """libbpf writes its log to file descriptor 2; it is caught, so that a failure can be told in our own words."""
+    saved = os.dup(2)
+    try:
+        os.dup2(sink.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def _load_object(path: Path) -> Any:
+    import pylibbpf
+
+    with tempfile.TemporaryFile() as sink:
+        try:
+            with _stderr_to(sink):
+                loaded = pylibbpf.BpfObject(str(path))
+                loaded.load()
+        except Exception as error:
+            sink.seek(0)
+            log = sink.read().decode("utf-8", "replace").strip().splitlines()
+            said = "\n    ".join(log[-12:])
+            raise HostError(
+                f"the kernel refused the BPF object {path.name}: {error}" + (f"\n    {said}" if said else ""),
+                "check `dmesg`, that no lockdown mode or seccomp profile forbids bpf(2), and that the kernel has "
+                "CONFIG_BPF_SYSCALL, CONFIG_BPF_EVENTS and CONFIG_DEBUG_INFO_BTF.",
+            ) from error
+    return loaded
+
+
+class Capture:
+    """The loaded base layer. `life` and `events` are its rings (see bpf/lib/maps.h)."""
+
+    def __init__(self, numbers: NumberTable | None = None, own_pid: int = 0) -> None:
+        """`own_pid`: the agent's process as the kernel numbers it; its own calls are not told. Raises HostError."""
+        self.numbers = numbers or NumberTable()
+        path = OBJECTS / f"base.{self.numbers.machine}.bpf.o"
+        if not path.exists():
+            raise HostError(f"{path} is missing.", "build it: `make setup`.")
+        self._object = _load_object(path)
+        rows = self._object["rows"]
+        for index, row in row_entries(self.numbers):
+            rows.update(index, row)
+        bss = next(self._object[name] for name in self._object.get_map_names() if name.endswith(".bss"))
+        self._bss = mmap.mmap(bss.get_fd(), _page_round(bss.get_value_size()), mmap.MAP_SHARED)
+        struct.pack_into("=I", self._bss, _SELF_OFFSET, own_pid)
+        self.life_fd: int = self._object["life"].get_fd()
+        self.events_fd: int = self._object["events"].get_fd()
+        self.life = Ring(self.life_fd, self._object["life"].get_max_entries(), Header)
+        self.events = Ring(self.events_fd, self._object["events"].get_max_entries(), Header)
+        self._attached: list[Any] = []
+
+    def want(self, event_names: Iterable[str], state: bool = True) -> None:
+        """From now on the kernel tells these events, and those that the process table follows when `state`."""
+        self._bss[:MAX_SYSCALLS] = wanted_mask(self.numbers, event_names, state)
+
+    def attach(self) -> None:
+        """Raises HostError when the kernel lacks a hook; what was attached is detached again."""
+        for name in PROGRAMS:
+            program = self._object.get_program(name)
+            with tempfile.TemporaryFile() as sink:
+                try:
+                    with _stderr_to(sink):
+                        program.attach()
+                except Exception as error:
+                    self.detach()
+                    raise HostError(
+                        f"the kernel refused to attach {name}: {error}.",
+                        "the kernel must be built with CONFIG_BPF_EVENTS and tracepoints.",
+                    ) from error
+            self._attached.append(program)
+
+    def detach(self) -> None:
+        while self._attached:
+            self._attached.pop().detach()
+
+    def counters(self) -> Counters:
+        sums = [0] * _COUNTER_WORDS
+        cpus = min(os.cpu_count() or 1, MAX_CPUS)
+        possible = max(cpus, _possible_cpus())
+        for cpu in range(min(possible, MAX_CPUS)):
+            row = struct.unpack_from(f"={_COUNTER_WORDS}Q", self._bss, _COUNTERS_OFFSET + cpu * _COUNTER_WORDS * 8)
+            sums = [a + b for a, b in zip(sums, row, strict=True)]
+        n = len(CLASSES)
+        return Counters(
+            sent=dict(zip(CLASSES, sums[:n], strict=True)),
+            dropped=dict(zip(CLASSES, sums[n : 2 * n], strict=True)),
+            errors=dict(zip(_ERRORS, sums[2 * n :], strict=False)),
+        )
+
+    def close(self) -> None:
+        self.detach()
+        self.life.close()
+        self.events.close()
+
+
+def _page_round(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def _possible_cpus() -> int:
+    """Highest possible CPU number plus one (/sys/devices/system/cpu/possible, "0-7")."""
+    try:
+        last = Path("/sys/devices/system/cpu/possible").read_text().strip().replace(",", "-").split("-")[-1]
+        return int(last) + 1
+    except (OSError, ValueError):
+        return 1

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two rings become one stream in the order of time.
+
+Life-cycle records come before the system calls that follow them, in whichever ring they lie: the rings are drained system
+calls first, so every life-cycle record older than a system call in hand is in hand too; those that are newer wait for
+the next batch. Invariant: no record is handed over twice or lost here.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from ..events.record import Header
+    from .load import Capture
+
+Record = tuple["Header", bytes]
+
+BATCH = 4096  # system calls a batch, so that the loop looks at its other duties in between
+_TS = 2  # index of Header.ts
+
+
+class Reader:
+    """Batches of records, oldest first. `idle_ms` bounds how long `wait` sleeps when nothing comes."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._events = capture.events
+        self._life = capture.life
+        self._held: list[Record] = []
+        self._poll = select.epoll()
+        self._poll.register(capture.events_fd, select.EPOLLIN)
+        self._poll.register(capture.life_fd, select.EPOLLIN)
+
+    def batch(self) -> list[Record]:
+        """The records that are ready; empty when there are none."""
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        events = cast("list[Record]", self._events.drain(BATCH))
+        life = cast("list[Record]", self._life.drain())
+        if self._held:
+            life = self._held + life
+            self._held = []
+        if not life:
+            return events
+        limit = events[-1][0][_TS] if len(events) == BATCH else max(now, max((e[0][_TS] for e in events), default=0))
+        ready = [record for record in life if record[0][_TS] <= limit]
+        if len(ready) != len(life):
+            self._held = [record for record in life if record[0][_TS] > limit]
+        ready += events
+        ready.sort(key=_record_time)
+        return ready
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleeps until a record is ready or `timeout_s` has passed."""
+        if self._held or self._life.pending() or self._events.pending():
+            return
+        self._poll.poll(timeout_s)
+
+    def close(self) -> None:
+        self._poll.close()
+
+
+def _record_time(record: Record) -> int:
+    return record[0][_TS]

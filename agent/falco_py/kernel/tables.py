@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The event table becomes what the kernel programs read: one `struct row` for each system call number, and the mask of
+the calls that are wanted.
+
+The layout is that of bpf/lib/types.h. Invariant: a number that no table knows is never wanted.
+"""
+
+from __future__ import annotations
+
+import platform
+import struct
+from typing import TYPE_CHECKING
+
+from ..events.syscalls import ROWS, SYSCALLS_ARM64, SYSCALLS_I386, SYSCALLS_X86_64
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..events.model import Row
+
+MAX_SYSCALLS = 1024
+MAX_OPS = 12
+FD_NONE = 254
+WANTED_64, WANTED_32, STATE_64, STATE_32 = 1, 2, 4, 8
+ROW_EXEC, ROW_CHDIR, ROW_PRCTL = 1, 2, 4
+ROW_SIZE = 4 + 4 * MAX_OPS
+
+# Falco's names of the drop counters, in the order of `class` in struct row.
+CLASSES = ("clone_fork", "execve", "connect", "open", "dir_file", "close", "proc", "other_interest")
+
+_CLASS_OF = {
+    **dict.fromkeys(("clone", "clone3", "fork", "vfork"), 0),
+    **dict.fromkeys(("execve", "execveat"), 1),
+    "connect": 2,
+    **dict.fromkeys(("open", "openat", "openat2", "creat", "open_by_handle_at"), 3),
+    **dict.fromkeys(("close", "close_range"), 5),
+}
+_FLAG_OF = {"execve": ROW_EXEC, "execveat": ROW_EXEC, "chdir": ROW_CHDIR, "fchdir": ROW_CHDIR, "prctl": ROW_PRCTL}
+
+# Changes of a process that the process table follows: see ProcessTable.on_state.
+STATE_EVENTS = frozenset(("chdir", "fchdir", "prctl"))
+
+
+class NumberTable:
+    """Numbers of one machine: 64-bit calls and, where the kernel can run them, 32-bit calls."""
+
+    def __init__(self, machine: str | None = None) -> None:
+        machine = machine or platform.machine()
+        if machine == "x86_64":
+            self.native, self.compat = SYSCALLS_X86_64, SYSCALLS_I386
+        elif machine == "aarch64":
+            self.native, self.compat = SYSCALLS_ARM64, {}
+        else:
+            raise ValueError(f"{machine}: no system call table for this machine (x86_64 and aarch64 are known)")
+        self.machine = machine
+
+    def event_name(self, nr: int, compat: bool) -> str | None:
+        """evt.type of a number; None for a number that no table knows."""
+        return (self.compat if compat else self.native).get(nr)
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self.native.values()) | frozenset(self.compat.values())
+
+
+def class_of(row: Row) -> int:
+    known = _CLASS_OF.get(row.name)
+    if known is not None:
+        return known
+    if row.category == "file":
+        return 4
+    return 6 if row.category in ("process", "user", "signal") else 7
+
+
+def pack_row(row: Row) -> bytes:
+    """struct row. Raises ValueError when a row asks for more operations than the kernel program does."""
+    ops = row.kernel_params
+    if len(ops) > MAX_OPS:
+        raise ValueError(f"{row.name}: {len(ops)} kernel operations, at most {MAX_OPS}")
+    fd = FD_NONE if row.fd is None else row.fd
+    out = struct.pack("=4B", len(ops), fd, class_of(row), _FLAG_OF.get(row.name, 0))
+    for _, op in ops:
+        out += struct.pack("=4B", op.op, op.arg, op.a, op.b)
+    return out.ljust(ROW_SIZE, b"\0")
+
+
+def row_entries(numbers: NumberTable) -> Iterator[tuple[int, bytes]]:
+    """(index in the kernel's array, struct row) for every known number."""
+    for offset, table in ((0, numbers.native), (MAX_SYSCALLS, numbers.compat)):
+        for nr, name in table.items():
+            if nr < MAX_SYSCALLS:
+                yield offset + nr, pack_row(ROWS[name])
+
+
+def wanted_mask(numbers: NumberTable, event_names: Iterable[str], state: bool = True) -> bytes:
+    """One byte for each number: which calling conventions are told, to the rules and to the process table."""
+    wanted = frozenset(event_names)
+    mask = bytearray(MAX_SYSCALLS)
+    for table, rule_bit, state_bit in (
+        (numbers.native, WANTED_64, STATE_64),
+        (numbers.compat, WANTED_32, STATE_32),
+    ):
+        for nr, name in table.items():
+            if nr >= MAX_SYSCALLS:
+                continue
+            if name in wanted:
+                mask[nr] |= rule_bit
+            if state and name in STATE_EVENTS:
+                mask[nr] |= state_bit
+    return bytes(mask)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record layout is written in C for the kernel, in C for the reader and in Python: they agree."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from falco_py.events import model, record
+from falco_py.kernel import tables
+
+ROOT = Path(__file__).parents[3]
+TYPES = ROOT / "bpf/lib/types.h"
+READER = ROOT / "agent/falco_py/kernel/_ring.c"
+
+
+def _header_fields(path: Path) -> list[tuple[str, str]]:
+    body = re.search(r"struct header \{(.*?)\};", path.read_text(), re.S)
+    assert body is not None
+    return [
+        (kind.replace("uint", "u").replace("int", "s").replace("_t", ""), name)
+        for kind, name in re.findall(r"^\s*(\w+) (\w+)(?:\[16\])?;", body[1], re.M)
+    ]
+
+
+def test_both_headers_in_c_have_the_same_members() -> None:
+    assert _header_fields(TYPES) == _header_fields(READER)
+
+
+def test_the_header_tuple_has_the_members_of_the_c_header() -> None:
+    names = [name for _, name in _header_fields(TYPES) if name != "len"]
+    assert names == list(record.Header._fields)
+
+
+def _enum(prefix: str) -> dict[str, int]:
+    values: dict[str, int] = {}
+    for body in re.findall(r"enum \w+ \{(.*?)\};", TYPES.read_text(), re.S):
+        last = -1
+        for name, value in re.findall(r"(\w+)(?: = (\w+))?,", body):
+            last = int(value, 0) if value else last + 1
+            values[name] = last
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def test_operation_numbers_agree() -> None:
+    assert _enum("OP_") == {op.name: int(op) for op in model.Op}
+
+
+def test_item_tags_agree() -> None:
+    tags = _enum("ITEM_")
+    assert tags == {name: getattr(record, f"ITEM_{name}") for name in tags}
+
+
+def test_record_kinds_agree() -> None:
+    kinds = _enum("KIND_")
+    assert kinds == {name: getattr(record, f"KIND_{name}") for name in kinds}
+
+
+def test_structures_have_the_sizes_that_python_unpacks(tmp_path: Path) -> None:
+    clang = shutil.which("clang")
+    assert clang, "clang is needed to build the BPF objects"
+    sizes = {
+        "item": record._ITEM.size,
+        "fd_facts": record._FD.size,
+        "sock_facts": record._SOCK.size,
+        "exec_facts": record._EXEC.size,
+        "fork_facts": record._FORK.size,
+        "exit_facts": record._EXIT.size,
+        "row": tables.ROW_SIZE,
+    }
+    source = tmp_path / "sizes.c"
+    source.write_text(
+        '#include "lib/types.h"\n'
+        + "".join(f'_Static_assert(sizeof(struct {name}) == {size}, "{name}");\n' for name, size in sizes.items())
+    )
+    host = subprocess.run(["uname", "-m"], capture_output=True, text=True, check=True).stdout.strip()
+    command = [clang, "-target", "bpf", "-D__TARGET_ARCH_x86", f"-I{ROOT}/bpf", f"-I{ROOT}/bpf/include"]
+    command += ["-idirafter", f"/usr/include/{host}-linux-gnu", "-fsyntax-only", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_every_number_has_a_row_the_kernel_can_hold(machine: str) -> None:
+    for index, row in tables.row_entries(tables.NumberTable(machine)):
+        assert 0 <= index < 2 * tables.MAX_SYSCALLS
+        assert len(row) == tables.ROW_SIZE
+
+
+def test_only_wanted_calls_are_marked() -> None:
+    numbers = tables.NumberTable("x86_64")
+    mask = tables.wanted_mask(numbers, {"openat"}, state=False)
+    assert {nr for nr, bits in enumerate(mask) if bits & tables.WANTED_64} == {257}
+    assert {nr for nr, bits in enumerate(mask) if bits & tables.WANTED_32} == {295}
