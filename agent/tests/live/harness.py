@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent as a subprocess, and what it reports.
 
-Rules files become a running agent whose alerts (JSON lines on its standard output) are collected by a thread. Invariant:
-no test waits a fixed time. Something that must come is waited for with a deadline; that something does not come is
-shown by a sentinel that was done after it and has arrived.
+Rules files become a running agent whose alerts (JSON lines on its standard output) are collected by a thread.
+Invariant: no test waits a fixed time. Something that must come is waited for with a deadline; that something does not
+come is shown by a sentinel that was done after it and has arrived.
 """
 
 from __future__ import annotations
