@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's life: rules and configuration in, capture on, loop, orderly end. Wiring and nothing else.
 
-Invariant: nothing is attached to the kernel before the rules are known to be good, and whatever ends the run, programs are
-detached and the summary is printed.
+Invariant: nothing is attached to the kernel before the rules are known to be good, and whatever ends the run, programs
+are detached.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from .rules.bundle import Bundle, Rule
 
 
-class RulesUnreadable(Exception):
+class RulesFileError(Exception):
     """A rules file that cannot be read."""
 
 
 def read_rules(paths: Sequence[str]) -> list[tuple[str, str]]:
-    """(name, text) of each file. Raises RulesUnreadable with the reason and what to do."""
+    """(name, text) of each file. Raises RulesFileError with the reason and what to do."""
     files = []
     for path in paths:
         try:
             files.append((path, Path(path).read_text(encoding="utf-8", errors="surrogateescape")))
         except OSError as error:
-            raise RulesUnreadable(
+            raise RulesFileError(
                 f"{path}: cannot be read: {error.strerror}\n"
                 "  What to do: check the path given with -r (or rules_files in falco.yaml) and its permissions."
             ) from error
@@ -49,7 +49,7 @@ def read_rules(paths: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def load_rules(config: Config, paths: Sequence[str]) -> Bundle:
-    """Raises RulesUnreadable or rules.RulesError."""
+    """Raises RulesFileError or rules.RulesError."""
     from .rules.bundle import load
     from .rules.priority import Priority
 
@@ -63,6 +63,22 @@ def load_rules(config: Config, paths: Sequence[str]) -> Bundle:
     return bundle
 
 
+# Falco's default: I/O calls reach only the rules that name them, not those that run on every event.
+IGNORED_IO = frozenset(
+    ["pread", "preadv", "pwrite", "pwritev", "read", "readv", "recv", "send", "sendfile", "write", "writev"]
+)
+_EVERY_EVENT = 200  # a condition that allows more event types than this does not name them
+
+
+def wanted_events(bundle: Bundle) -> frozenset[str]:
+    """The event types that the kernel must tell for these rules."""
+    wanted: set[str] = set()
+    for rule in bundle.rules:
+        types = rule.event_types
+        wanted |= types - IGNORED_IO if len(types) > _EVERY_EVENT else types
+    return frozenset(wanted)
+
+
 def own_pid(root: str) -> int:
     """The agent's pid as the host numbers it: what a /proc of the host calls self."""
     try:
@@ -74,7 +90,7 @@ def own_pid(root: str) -> int:
 def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None = None, dry_run: bool = False) -> int:
     """Runs the agent until a signal, or for `stop_after_s` seconds. Returns the exit code (0).
 
-    Raises RulesUnreadable and rules.RulesError (the input is wrong), kernel.host.HostError (the machine cannot).
+    Raises RulesFileError and rules.RulesError (the input is wrong), kernel.host.HostError (the machine cannot).
     """
     log.info(f"Falco-py version: {__version__} ({platform.machine()})")
     bundle = load_rules(config, rule_files)
@@ -114,7 +130,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
 
     handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        capture.want(bundle.event_types)
+        capture.want(wanted_events(bundle))
         capture.attach()
         table.scan()
         log.info(

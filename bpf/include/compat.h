@@ -128,29 +128,29 @@ static __always_inline u64 inode_mtime_ns(struct inode *inode)
 	return timespec_ns(BPF_CORE_READ(v58, i_mtime));
 }
 
-#define MM_COUNTER(mm, member)                                                       \
-	({                                                                           \
-		struct mm_struct___v62 *v62 = (void *)(mm);                          \
-		struct mm_struct___v58 *v58 = (void *)(mm);                          \
-		s64 pages;                                                           \
-		if (bpf_core_type_exists(struct mm_rss_stat___v58))                  \
-			pages = BPF_CORE_READ(v58, rss_stat.count[member].counter);  \
-		else                                                                 \
-			pages = BPF_CORE_READ(v62, rss_stat[member].count);          \
-		pages < 0 ? 0 : pages;                                               \
+#define MM_COUNTER(mm, member)                                                      \
+	({                                                                          \
+		struct mm_struct___v62 *v62 = (void *)(mm);                         \
+		struct mm_struct___v58 *v58 = (void *)(mm);                         \
+		s64 pages;                                                          \
+		if (bpf_core_type_exists(struct mm_rss_stat___v58))                 \
+			pages = BPF_CORE_READ(v58, rss_stat.count[member].counter); \
+		else                                                                \
+			pages = BPF_CORE_READ(v62, rss_stat[member].count);         \
+		pages < 0 ? 0 : pages;                                              \
 	})
 
-#define CRED_CAPS(cred, which)                                                      \
-	({                                                                          \
-		struct cred___v63 *v63 = (void *)(cred);                            \
-		struct cred___v58 *v58 = (void *)(cred);                            \
-		u64 caps;                                                           \
-		if (bpf_core_field_exists(v63->which.val))                          \
-			caps = BPF_CORE_READ(v63, which.val);                       \
-		else                                                                \
-			caps = BPF_CORE_READ(v58, which.cap[0]) |                   \
-			       ((u64)BPF_CORE_READ(v58, which.cap[1]) << 32);       \
-		caps;                                                               \
+#define CRED_CAPS(cred, which)                                                \
+	({                                                                    \
+		struct cred___v63 *v63 = (void *)(cred);                      \
+		struct cred___v58 *v58 = (void *)(cred);                      \
+		u64 caps;                                                     \
+		if (bpf_core_field_exists(v63->which.val))                    \
+			caps = BPF_CORE_READ(v63, which.val);                 \
+		else                                                          \
+			caps = BPF_CORE_READ(v58, which.cap[0]) |             \
+			       ((u64)BPF_CORE_READ(v58, which.cap[1]) << 32); \
+		caps;                                                         \
 	})
 
 #endif

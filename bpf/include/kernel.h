@@ -336,26 +336,26 @@ struct unix_sock {
 #pragma clang attribute pop
 
 /* S_IFMT and friends (include/uapi/linux/stat.h) */
-#define S_IFMT 0170000
-#define S_IFSOCK 0140000
-#define S_IWUSR 00200
-#define S_IWGRP 00020
-#define S_IWOTH 00002
+#define S_IFMT		      0170000
+#define S_IFSOCK	      0140000
+#define S_IWUSR		      00200
+#define S_IWGRP		      00020
+#define S_IWOTH		      00002
 
-#define AF_UNIX 1
-#define AF_INET 2
-#define AF_INET6 10
-#define AT_FDCWD -100
-#define PR_SET_NAME 15
-#define RLIMIT_NOFILE 7
-#define CAP_DAC_OVERRIDE 1
-#define CAP_FOWNER 3
+#define AF_UNIX		      1
+#define AF_INET		      2
+#define AF_INET6	      10
+#define AT_FDCWD	      -100
+#define PR_SET_NAME	      15
+#define RLIMIT_NOFILE	      7
+#define CAP_DAC_OVERRIDE      1
+#define CAP_FOWNER	      3
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
-#define PIDTYPE_PGID 2
-#define PIDTYPE_SID 3
-#define MM_FILEPAGES 0
-#define MM_ANONPAGES 1
-#define MM_SWAPENTS 2
-#define MM_SHMEMPAGES 3
+#define PIDTYPE_PGID	      2
+#define PIDTYPE_SID	      3
+#define MM_FILEPAGES	      0
+#define MM_ANONPAGES	      1
+#define MM_SWAPENTS	      2
+#define MM_SHMEMPAGES	      3
 
 #endif

@@ -7,9 +7,9 @@
 #include "fd.h"
 
 #define FILENAME_BYTES 4096
-#define ARGS_BYTES 4095
-#define ENV_BYTES 4095
-#define GROUPS_TRIED 64
+#define ARGS_BYTES     4095
+#define ENV_BYTES      4095
+#define GROUPS_TRIED   64
 
 static __always_inline bool in_group(const struct cred *cred, u32 gid)
 {
@@ -63,16 +63,15 @@ static __always_inline void put_cgroup(struct record *r, struct kernfs_node *kn)
 	put_walked(r, cgroup_walk((u64)kn), ITEM_DIR);
 }
 
-#define PUT_SUBSYSTEM(r, set, which)                                                         \
-	do {                                                                                 \
-		if (bpf_core_enum_value_exists(enum cgroup_subsys_id, which)) {              \
-			int id = bpf_core_enum_value(enum cgroup_subsys_id, which);          \
-			struct cgroup_subsys_state *css =                                    \
-				BPF_CORE_READ((set), subsys[id & 15]);                       \
-			put_cgroup(r, BPF_CORE_READ(css, cgroup, kn));                       \
-		} else {                                                                     \
-			put_null(r);                                                         \
-		}                                                                            \
+#define PUT_SUBSYSTEM(r, set, which)                                                             \
+	do {                                                                                     \
+		if (bpf_core_enum_value_exists(enum cgroup_subsys_id, which)) {                  \
+			int id = bpf_core_enum_value(enum cgroup_subsys_id, which);              \
+			struct cgroup_subsys_state *css = BPF_CORE_READ((set), subsys[id & 15]); \
+			put_cgroup(r, BPF_CORE_READ(css, cgroup, kn));                           \
+		} else {                                                                         \
+			put_null(r);                                                             \
+		}                                                                                \
 	} while (0)
 
 __attribute__((noinline)) int exec_cgroups(void)

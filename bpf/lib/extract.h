@@ -6,9 +6,9 @@
 
 #include "fd.h"
 
-#define STRING_BYTES 4096 /* with the NUL: PATH_MAX */
-#define SNAPLEN 80 /* bytes of I/O data, Falco's default */
-#define SOCKADDR_BYTES 128 /* sizeof(struct sockaddr_storage) */
+#define STRING_BYTES   4096 /* with the NUL: PATH_MAX */
+#define SNAPLEN	       80   /* bytes of I/O data, Falco's default */
+#define SOCKADDR_BYTES 128  /* sizeof(struct sockaddr_storage) */
 
 static __always_inline u64 argument(struct record *r, u32 i)
 {
@@ -146,7 +146,8 @@ __attribute__((noinline)) int extract(u32 row_index, u32 op_index)
 		u64 msg = argument(r, op.arg);
 		u64 word = r->compat ? 4 : 8;
 
-		put_sockaddr(r, read_user_word(msg, r->compat), (u32)read_user_word(msg + word, true));
+		put_sockaddr(r, read_user_word(msg, r->compat),
+			     (u32)read_user_word(msg + word, true));
 		break;
 	}
 	case OP_IOVEC:

@@ -33,7 +33,8 @@ static __always_inline u8 overlay_layer(struct inode *inode)
 
 	if (BPF_CORE_READ(inode, i_sb, s_magic) != OVERLAYFS_SUPER_MAGIC)
 		return LAYER_NONE;
-	bpf_probe_read_kernel(&upper, sizeof(upper), (void *)inode + bpf_core_type_size(struct inode));
+	bpf_probe_read_kernel(&upper, sizeof(upper),
+			      (void *)inode + bpf_core_type_size(struct inode));
 	if (upper && BPF_CORE_READ(upper, d_inode))
 		return LAYER_UPPER;
 	return LAYER_LOWER;
@@ -89,6 +90,12 @@ static __always_inline void read_sock(struct sock_facts *s, struct file *file)
 	}
 }
 
+/* A name that was removed while the file is open. The root of a file system is in no hash table either. */
+static __always_inline bool is_unhashed(struct dentry *dentry)
+{
+	return !BPF_CORE_READ(dentry, d_hash.pprev) && BPF_CORE_READ(dentry, d_parent) != dentry;
+}
+
 /* Appends an fd item for a file: its facts, then its path or its socket. */
 static __always_inline void put_file(struct record *r, struct file *file, s32 num)
 {
@@ -121,8 +128,7 @@ static __always_inline void put_file(struct record *r, struct file *file, s32 nu
 		__builtin_memcpy(to + sizeof(f), &s, sizeof(s));
 		len = sizeof(s);
 	} else {
-		int walked =
-			walk_from_root(__builtin_preserve_access_index(&file->f_path));
+		int walked = walk_from_root(__builtin_preserve_access_index(&file->f_path));
 
 		if (!(walked & WALK_FAILED))
 			len = copy_path(to + sizeof(f), walked);
@@ -130,7 +136,7 @@ static __always_inline void put_file(struct record *r, struct file *file, s32 nu
 			f.flags |= FD_CUT;
 		if (walked & WALK_DETACHED)
 			f.flags |= FD_DETACHED;
-		else if (!BPF_CORE_READ(file, f_path.dentry, d_hash.pprev))
+		else if (is_unhashed(BPF_CORE_READ(file, f_path.dentry)))
 			f.flags |= FD_DELETED;
 	}
 	__builtin_memcpy(to, &f, sizeof(f));

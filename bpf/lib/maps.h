@@ -6,7 +6,7 @@
 #include "compat.h"
 
 #define EVENTS_BYTES (16 * 1024 * 1024)
-#define LIFE_BYTES (8 * 1024 * 1024)
+#define LIFE_BYTES   (8 * 1024 * 1024)
 
 /* System calls. When it is full the newest records are lost and counted by class. */
 struct {

@@ -9,15 +9,15 @@
 
 #include "record.h"
 
-#define PATH_DEPTH 256 /* components and mount crossings; deeper is marked as cut */
+#define PATH_DEPTH   256 /* components and mount crossings; deeper is marked as cut */
 #define CGROUP_DEPTH 24
-#define NAME_BYTES 256
+#define NAME_BYTES   256
 
 /* What a walk returns: where the path starts in path_buf.b, and what is to be known of it. */
-#define WALK_START 0x1fff
-#define WALK_CUT 0x2000
+#define WALK_START    0x1fff
+#define WALK_CUT      0x2000
 #define WALK_DETACHED 0x4000
-#define WALK_FAILED 0x8000
+#define WALK_FAILED   0x8000
 
 struct dentry_facts {
 	u64 parent;

@@ -66,12 +66,12 @@ static __always_inline void put_value(struct record *r, u64 value)
 	item_close(r, sizeof(value), ITEM_VALUE, 0);
 }
 
-#define put_facts(r, facts, tag_)                                               \
-	do {                                                                    \
-		if (!record_full(r)) {                                          \
+#define put_facts(r, facts, tag_)                                                \
+	do {                                                                     \
+		if (!record_full(r)) {                                           \
 			__builtin_memcpy(item_data(r), &(facts), sizeof(facts)); \
-			item_close(r, sizeof(facts), tag_, 0);                  \
-		}                                                               \
+			item_close(r, sizeof(facts), tag_, 0);                   \
+		}                                                                \
 	} while (0)
 
 /* `at` is an address of user memory (`user`) or of the kernel. Returns the first byte, or 0. */

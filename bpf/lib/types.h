@@ -9,10 +9,10 @@
 
 #include "kernel.h"
 
-#define MAX_CPUS 512
+#define MAX_CPUS     512
 #define MAX_SYSCALLS 1024 /* rows of 64-bit calls; those of 32-bit calls follow */
-#define MAX_OPS 12
-#define X32_BIT 0x40000000
+#define MAX_OPS	     12
+#define X32_BIT	     0x40000000
 
 enum record_kind {
 	KIND_SYSCALL,
@@ -84,9 +84,9 @@ enum op_code {
 	OP_IOVEC,
 };
 
-#define OPERAND_CWD 255
+#define OPERAND_CWD    255
 #define OPERAND_RESULT 255
-#define FD_NONE 254
+#define FD_NONE	       254
 
 struct op {
 	u8 op;
@@ -103,7 +103,7 @@ enum row_flag {
 
 struct row {
 	u8 nops;
-	u8 fd; /* argument index, OPERAND_RESULT or FD_NONE */
+	u8 fd;	  /* argument index, OPERAND_RESULT or FD_NONE */
 	u8 class; /* drop counter */
 	u8 flags;
 	struct op ops[MAX_OPS];
@@ -112,8 +112,8 @@ struct row {
 /* bits of wanted[nr] */
 #define WANTED_64 1
 #define WANTED_32 2
-#define STATE_64 4
-#define STATE_32 8
+#define STATE_64  4
+#define STATE_32  8
 
 enum fd_flag {
 	FD_SOCK = 1,
@@ -147,7 +147,7 @@ struct sock_facts {
 	u16 protocol;
 	u8 state;
 	u8 path_len;
-	u16 local_port; /* host order */
+	u16 local_port;	 /* host order */
 	u16 remote_port; /* network order */
 	u32 pad;
 	u8 local[16];
@@ -211,10 +211,10 @@ struct exit_facts {
 	u32 reaper;
 };
 
-#define PATH_BYTES 4096 /* PATH_MAX */
+#define PATH_BYTES  4096  /* PATH_MAX */
 #define RECORD_DATA 16384 /* start of the last item at the latest */
-#define ITEM_BYTES 4096
-#define ARGS 8 /* six, and a power of two for the verifier */
+#define ITEM_BYTES  4096
+#define ARGS	    8 /* six, and a power of two for the verifier */
 
 /* One record being written. Items are appended at `len`; the room behind RECORD_DATA takes the last one. */
 struct record {

@@ -140,20 +140,19 @@ class Loop:
             if fd is not None and fd.truncated:
                 self._heal_path(event)
             found = matcher(event)
-            if event.other_spelling() and not (found and self.bundle.first_match):
-                told = set(self._tell(event, found))
+            told = self._tell(event, found)
+            if event.other_spelling():
                 event.spelling = 1
-                again = matcher(event)
-                self._tell(event, again, told)
-                return
-            self._tell(event, found)
-        except Exception as error:
+                self._tell(event, matcher(event), told)
+        except Exception as error:  # noqa: BLE001 - one event must not end the run
             self.failures += 1
             if event.name not in self._failed_types:
                 self._failed_types.add(event.name)
-                log.error(f"a rule on {event.name} failed ({type(error).__name__}: {error}); further failures are counted")
+                log.error(
+                    f"a rule on {event.name} failed ({type(error).__name__}: {error}); further failures are counted"
+                )
 
-    def _tell(self, event: Event, found: Any, told: set[int] | frozenset[int] = frozenset()) -> list[int]:
+    def _tell(self, event: Event, found: Any, told: list[int] | tuple[int, ...] = ()) -> list[int]:
         if found is None:
             return []
         rules = found if isinstance(found, tuple) else (found,)

@@ -37,6 +37,7 @@ _LAYER_FLAG = {0: 0, 1: 0x8000, 2: 0x10000}  # FD_UPPER_LAYER, FD_LOWER_LAYER
 _CREAT_LAYER_FLAG = {0: 0, 1: 1, 2: 2}
 _RESULT_NAMES = frozenset(("res", "fd"))
 _NO_FD = Fd(-1, 0, 0, 0, 0, 0, 0, 0, None, False, False, None)
+_LATER = object()
 _OPENS = frozenset(("open", "openat", "openat2", "creat"))
 
 
@@ -116,7 +117,14 @@ class Event:
         args = self._args
         if args is None:
             args = self._args = self._decode()
-        return args[index] if 0 <= index < len(args) else None
+        if not 0 <= index < len(args):
+            return None
+        value = args[index]
+        if value is _LATER:
+            param = self.row.params[index]
+            assert isinstance(param.source, User)
+            value = args[index] = self._user_value(param.source.what)
+        return value
 
     def _decode(self) -> list[Any]:
         items = split_items(self.payload) if self.payload else []
@@ -127,7 +135,7 @@ class Event:
         values: list[Any] = []
         for param in self.row.params:
             if isinstance(param.source, User):
-                values.append(self._user_value(param, param.source.what))
+                values.append(_LATER)  # it may be made of other parameters
                 continue
             value, at = _kernel_value(param, param.source, items, at)
             values.append(self._with_open_facts(param, value))
@@ -143,7 +151,7 @@ class Event:
                 value |= _LAYER_FLAG.get(fd.layer, 0)
         return value
 
-    def _user_value(self, param: Param, what: str) -> Any:
+    def _user_value(self, what: str) -> Any:
         if what == "res":
             return self.header.ret
         kind, _, rest = what.partition(".")
@@ -330,7 +338,9 @@ class Event:
         ends = self.fd_ends
         if ends is None:
             return False
-        return sockets.listening(fd.sock) or (ends.server is not None and (ends.local is None or ends.server == ends.local))
+        return sockets.listening(fd.sock) or (
+            ends.server is not None and (ends.local is None or ends.server == ends.local)
+        )
 
     @property
     def fd_l4proto(self) -> str | None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The BPF object becomes running programs: loaded, its tables filled, attached, its rings and counters mapped.
 
-pylibbpf loads and attaches. Invariant: nothing is attached before the tables are filled; `close` detaches everything, and
-when the process ends without it the kernel does.
+pylibbpf loads and attaches. Invariant: nothing is attached before the tables are filled; `close` detaches everything,
+and when the process ends without it the kernel does.
 """
 
 from __future__ import annotations

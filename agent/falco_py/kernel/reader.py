@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two rings become one stream in the order of time.
 
-Life-cycle records come before the system calls that follow them, in whichever ring they lie: the rings are drained system
-calls first, so every life-cycle record older than a system call in hand is in hand too; those that are newer wait for
-the next batch. Invariant: no record is handed over twice or lost here.
+Life-cycle records come before the system calls that follow them, in whichever ring they lie: the rings are drained
+system calls first, so every life-cycle record older than a system call in hand is in hand too; those that are newer
+wait for the next batch. Invariant: no record is handed over twice or lost here.
 """
 
 from __future__ import annotations

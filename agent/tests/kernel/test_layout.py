@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from falco_py.events import model, record
 from falco_py.kernel import tables
 
@@ -18,11 +19,11 @@ READER = ROOT / "agent/falco_py/kernel/_ring.c"
 
 
 def _header_fields(path: Path) -> list[tuple[str, str]]:
-    body = re.search(r"struct header \{(.*?)\};", path.read_text(), re.S)
+    body = re.search(r"struct header \{(.*?)\};", path.read_text(), re.DOTALL)
     assert body is not None
     return [
         (kind.replace("uint", "u").replace("int", "s").replace("_t", ""), name)
-        for kind, name in re.findall(r"^\s*(\w+) (\w+)(?:\[16\])?;", body[1], re.M)
+        for kind, name in re.findall(r"^\s*(\w+) (\w+)(?:\[16\])?;", body[1], re.MULTILINE)
     ]
 
 
@@ -37,7 +38,7 @@ def test_the_header_tuple_has_the_members_of_the_c_header() -> None:
 
 def _enum(prefix: str) -> dict[str, int]:
     values: dict[str, int] = {}
-    for body in re.findall(r"enum \w+ \{(.*?)\};", TYPES.read_text(), re.S):
+    for body in re.findall(r"enum \w+ \{(.*?)\};", TYPES.read_text(), re.DOTALL):
         last = -1
         for name, value in re.findall(r"(\w+)(?: = (\w+))?,", body):
             last = int(value, 0) if value else last + 1
