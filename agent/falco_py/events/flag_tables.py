@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of flag bits and numbers, with Falco's own values, as text: a table is its name and then NAME=value in print order.
+"""Names of flag bits and numbers, with Falco's own values, as text: a table's name, then NAME=value in print order.
 
 Invariant: the order is the one in which names are printed. `flags.py` reads this once.
 """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kernel bits become Falco's own values, and those become names.
 
-Falco's flag values are the same on every machine; the kernel's are not. Sources of the kernel's numbers: include/uapi/linux,
-arch/{x86,arm64}/include/uapi/asm. Invariant: a bit that Falco has no value for is dropped, and nothing raises on any number
-or table name.
+Falco's flag values are the same on every machine; the kernel's are not. Sources of the kernel's numbers:
+include/uapi/linux, arch/{x86,arm64}/include/uapi/asm. Invariant: a bit that Falco has no value for is dropped, and
+nothing raises on any number or table name.
 """
 
 from __future__ import annotations
@@ -164,12 +164,7 @@ _NUMBERS: dict[str, tuple[Mapping[int, int], int]] = {
     "sockopt_levels": ({1: 1, 6: 2}, 0),
     "sockopt_options": (
         {
-            **{number: number for number in range(1, 54) if number not in (0x20, 0x21)},
-            32: 0x20,  # SO_SNDBUFFORCE
-            33: 0x21,  # SO_RCVBUFFORCE
-            51: 0,  # SO_CNX_ADVICE has no value of Falco's
-            52: 0,
-            53: 0,
+            **{number: number for number in range(1, 51)},
             55: 0x34,  # SO_MEMINFO
             57: 0x35,  # SO_COOKIE
             59: 0x33,  # SO_PEERGROUPS

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of process life, and of the calls on processes and what they may do.
 
-Invariant: names, types, formats and order of the parameters are those of Falco's event table; argument numbers are those
-of the kernel's call.
+Invariant: names, types, formats and order of the parameters are those of Falco's event table; argument numbers are
+those of the kernel's call.
 """
 
 from __future__ import annotations
