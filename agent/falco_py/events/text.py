@@ -62,9 +62,17 @@ def value(e: Event, index: int) -> Any:
         opened = None if made is None else e.arg(made)
         if isinstance(opened, int) and not opened & _MAKES_FILE:
             return 0  # the caller passed none
+    elif param.name == "dev" and isinstance(param.source, User) and isinstance(got, int):
+        return user_dev(got)
     elif param.type == "INT16" and isinstance(got, int) and got >= 0x8000:
         return got - 0x10000
     return got
+
+
+def user_dev(dev: int) -> int:
+    """A kernel dev_t as stat(2) shows it: new_encode_dev() of include/linux/kdev_t.h."""
+    major, minor = dev >> 20, dev & 0xFFFFF
+    return minor & 0xFF | major << 8 | (minor & ~0xFF) << 12
 
 
 _OPENS_WITH_MODE = frozenset(("open", "openat", "openat2"))

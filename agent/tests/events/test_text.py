@@ -54,7 +54,7 @@ def path(raw: bytes, base: bytes | None = None) -> bytes:
 
 
 def file(num: int, name: bytes, mode: int = 0o100644) -> bytes:
-    return item(ITEM_FD, struct.pack("=iHBBIIQII", num, mode, 0, FD_FILE, 0x801, 0xEF53, 77, 0, 0) + name)
+    return item(ITEM_FD, struct.pack("=iHBBIIQII", num, mode, 0, FD_FILE, 8 << 20 | 1, 0xEF53, 77, 0, 0) + name)
 
 
 def header(ret: int = 0, **values: Any) -> Header:
@@ -105,7 +105,7 @@ def test_all_parameters_of_an_open() -> None:
         file(3, b"/etc/passwd"),
         number(-100),
         path(b"passwd", b"/etc"),
-        number(0o1000001),
+        number(0o1001),
         number(0o644),
         ret=3,
     )
