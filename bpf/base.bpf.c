@@ -9,6 +9,7 @@
 #include <bpf/bpf_tracing.h>
 #include "lib/exec.h"
 #include "lib/extract.h"
+#include "lib/filter.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -142,6 +143,11 @@ int BPF_PROG(falco_sys_exit, struct pt_regs *regs, long ret)
 		return 0;
 	if (row->flags & ROW_EXEC && !ret)
 		return 0;
+	if (row->flags & ROW_OPEN) {
+		r->h.ret = ret;
+		if (open_filter(index) == DROP)
+			return 0;
+	}
 	fill_header(r, KIND_SYSCALL, ret);
 	r->h.nr = nr;
 	if (r->compat)

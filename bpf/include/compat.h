@@ -85,6 +85,9 @@ struct cred___v63 {
 
 #define NSEC_PER_SEC 1000000000ULL
 
+/* 4e40ef53cab4 ("fs: add infrastructure for multigrain timestamps"), 6.13: a mark in the top bit */
+#define I_CTIME_QUERIED (1U << 31)
+
 static __always_inline u64 kernfs_parent(u64 kn)
 {
 	struct kernfs_node___v615 *new = (void *)kn;
@@ -108,7 +111,7 @@ static __always_inline u64 inode_ctime_ns(struct inode *inode)
 
 	if (bpf_core_field_exists(v611->i_ctime_sec))
 		return BPF_CORE_READ(v611, i_ctime_sec) * NSEC_PER_SEC +
-		       BPF_CORE_READ(v611, i_ctime_nsec);
+		       (BPF_CORE_READ(v611, i_ctime_nsec) & ~I_CTIME_QUERIED);
 	if (bpf_core_field_exists(v66->__i_ctime))
 		return timespec_ns(BPF_CORE_READ(v66, __i_ctime));
 	return timespec_ns(BPF_CORE_READ(v58, i_ctime));

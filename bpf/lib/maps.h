@@ -42,6 +42,24 @@ struct {
 	__type(value, struct path_buf);
 } path_bufs SEC(".maps");
 
+/* Paths and prefixes that some clause names. Each entry holds what its shorter prefixes give, too. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct trie_key);
+	__type(value, struct vector);
+} paths SEC(".maps");
+
+/* Last components that some clause names. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct name_key);
+	__type(value, struct vector);
+} names SEC(".maps");
+
 struct control control;
 
 static __always_inline struct counters *cpu_counters(void)

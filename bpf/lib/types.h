@@ -99,6 +99,7 @@ enum row_flag {
 	ROW_EXEC = 1, /* success is told by sched_process_exec */
 	ROW_CHDIR = 2,
 	ROW_PRCTL = 4,
+	ROW_OPEN = 8, /* filtered by path */
 };
 
 struct row {
@@ -106,6 +107,9 @@ struct row {
 	u8 fd;	  /* argument index, OPERAND_RESULT or FD_NONE */
 	u8 class; /* drop counter */
 	u8 flags;
+	u8 path_arg; /* of an open: the argument that holds the name, and that of the directory or OPERAND_CWD */
+	u8 dir_arg;
+	u8 pad[2];
 	struct op ops[MAX_OPS];
 };
 
@@ -232,7 +236,35 @@ struct record {
 struct path_buf {
 	u8 b[2 * PATH_BYTES];
 	u32 off;
+	u32 dots; /* while a passed path is read: see scan_passed() */
+	u32 last_slash;
 };
+
+/*
+ * The filter. A clause is a conjunction of conditions on an open; each dimension gives the set of clauses whose condition on
+ * it holds, and the AND of the sets is the answer. kernel/pushdown.py makes the sets.
+ */
+#define VECTOR_WORDS   4 /* 256 clauses */
+#define TRIE_KEY_BYTES 256
+#define NAME_KEY_BYTES 64
+
+struct vector {
+	u64 w[VECTOR_WORDS];
+};
+
+/* Prefixes as they are, whole paths with their NUL. */
+struct trie_key {
+	u32 bits;
+	u8 path[TRIE_KEY_BYTES];
+};
+
+struct name_key {
+	char name[NAME_KEY_BYTES];
+};
+
+/* How a file was opened: its access mode, or that it was not. */
+#define OPEN_CLASSES 8
+#define OPEN_FAILED  4
 
 /* One row a CPU, so that no two CPUs share a cache line. */
 #define COUNTER_CLASSES 8
@@ -250,6 +282,8 @@ struct control {
 	u8 wanted[MAX_SYSCALLS];
 	u32 self;
 	u32 pad;
+	struct vector any_path; /* clauses that hold for any path */
+	struct vector open_class[OPEN_CLASSES];
 	struct counters cpu[MAX_CPUS];
 };
 

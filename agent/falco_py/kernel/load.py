@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..events.record import Header
 from ._ring import Ring
 from .host import HostError
+from .pushdown import OPEN_CLASSES, VECTOR_BYTES, Plan, pack_control, pack_name, pack_path, pack_vector
 from .tables import CLASSES, MAX_SYSCALLS, NumberTable, row_entries, wanted_mask
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ PROGRAMS = ("falco_exec", "falco_fork", "falco_exit", "falco_sys_exit")
 MAX_CPUS = 512
 _COUNTER_WORDS = 24  # struct counters: sent, dropped and errors, eight each
 _ERRORS = ("scratch", "number", "full", "fd")
+# struct control of bpf/lib/types.h
 _SELF_OFFSET = MAX_SYSCALLS
-_COUNTERS_OFFSET = MAX_SYSCALLS + 8
+_VECTORS_OFFSET = MAX_SYSCALLS + 8
+_COUNTERS_OFFSET = _VECTORS_OFFSET + VECTOR_BYTES * (1 + OPEN_CLASSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +107,26 @@ class Capture:
         self.life = Ring(self.life_fd, self._object["life"].get_max_entries(), Header)
         self.events = Ring(self.events_fd, self._object["events"].get_max_entries(), Header)
         self._attached: list[Any] = []
+        self._plan = Plan()
 
     def want(self, event_names: Iterable[str], state: bool = True) -> None:
         """From now on the kernel tells these events, and those that the process table follows when `state`."""
         self._bss[:MAX_SYSCALLS] = wanted_mask(self.numbers, event_names, state)
+
+    def filter_opens(self, plan: Plan) -> None:
+        """Puts in the plan for opens in place of the one before; the change is not atomic for opens under way."""
+        paths, names = self._object["paths"], self._object["names"]
+        for path in self._plan.paths.keys() - plan.paths.keys():
+            paths.delete_elem(pack_path(path))
+        for name in self._plan.names.keys() - plan.names.keys():
+            names.delete_elem(pack_name(name))
+        self._plan = plan
+        for path, bits in plan.paths.items():
+            paths.update(pack_path(path), pack_vector(bits))
+        for name, bits in plan.names.items():
+            names.update(pack_name(name), pack_vector(bits))
+        vectors = pack_control(plan)
+        self._bss[_VECTORS_OFFSET : _VECTORS_OFFSET + len(vectors)] = vectors
 
     def attach(self) -> None:
         """Raises HostError when the kernel lacks a hook; what was attached is detached again."""

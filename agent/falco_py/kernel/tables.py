@@ -11,6 +11,7 @@ import platform
 import struct
 from typing import TYPE_CHECKING
 
+from ..events.model import Kernel, Op
 from ..events.syscalls import ROWS, SYSCALLS_ARM64, SYSCALLS_I386, SYSCALLS_X86_64
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ MAX_SYSCALLS = 1024
 MAX_OPS = 12
 FD_NONE = 254
 WANTED_64, WANTED_32, STATE_64, STATE_32 = 1, 2, 4, 8
-ROW_EXEC, ROW_CHDIR, ROW_PRCTL = 1, 2, 4
-ROW_SIZE = 4 + 4 * MAX_OPS
+ROW_EXEC, ROW_CHDIR, ROW_PRCTL, ROW_OPEN = 1, 2, 4, 8
+ROW_SIZE = 8 + 4 * MAX_OPS
 
 # Falco's names of the drop counters, in the order of `class` in struct row.
 CLASSES = ("clone_fork", "execve", "connect", "open", "dir_file", "close", "proc", "other_interest")
@@ -35,7 +36,17 @@ _CLASS_OF = {
     **dict.fromkeys(("open", "openat", "openat2", "creat", "open_by_handle_at"), 3),
     **dict.fromkeys(("close", "close_range"), 5),
 }
-_FLAG_OF = {"execve": ROW_EXEC, "execveat": ROW_EXEC, "chdir": ROW_CHDIR, "fchdir": ROW_CHDIR, "prctl": ROW_PRCTL}
+# Opens by name, which the kernel filters by path: see kernel.pushdown.
+FILTERED_OPENS = ("open", "openat", "openat2", "creat")
+
+_FLAG_OF = {
+    "execve": ROW_EXEC,
+    "execveat": ROW_EXEC,
+    "chdir": ROW_CHDIR,
+    "fchdir": ROW_CHDIR,
+    "prctl": ROW_PRCTL,
+    **dict.fromkeys(FILTERED_OPENS, ROW_OPEN),
+}
 
 # Changes of a process that the process table follows: see ProcessTable.on_state.
 STATE_EVENTS = frozenset(("chdir", "fchdir", "prctl"))
@@ -77,7 +88,8 @@ def pack_row(row: Row) -> bytes:
     if len(ops) > MAX_OPS:
         raise ValueError(f"{row.name}: {len(ops)} kernel operations, at most {MAX_OPS}")
     fd = FD_NONE if row.fd is None else row.fd
-    out = struct.pack("=4B", len(ops), fd, class_of(row), _FLAG_OF.get(row.name, 0))
+    path = next((op for _, op in ops if op.op == Op.PATH), Kernel(Op.NONE))
+    out = struct.pack("=6B2x", len(ops), fd, class_of(row), _FLAG_OF.get(row.name, 0), path.arg, path.a)
     for _, op in ops:
         out += struct.pack("=4B", op.op, op.arg, op.a, op.b)
     return out.ljust(ROW_SIZE, b"\0")
