@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A condition becomes the set of event types it can hold for.
+
+Only checks of evt.type and syscall.type (and evt.num, which says never) tell something; any other check allows every
+event. Negation is pushed to the leaves. Invariant: the set is never too small.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .syntax import And, Check, FieldExpr, Literal, Not, Or
+
+if TYPE_CHECKING:
+    from .syntax import Node
+
+EVENT_TYPE_FIELDS = ("evt.type", "syscall.type")
+
+
+def names_of(check: Check) -> frozenset[str]:
+    right = check.right if isinstance(check.right, tuple) else ()
+    return frozenset(literal.text for literal in right if isinstance(literal, Literal))
+
+
+def event_types(node: Node, universe: frozenset[str]) -> frozenset[str]:
+    return _types(node, True, universe)
+
+
+def _types(node: Node, positive: bool, universe: frozenset[str]) -> frozenset[str]:
+    if isinstance(node, Not):
+        return _types(node.term, not positive, universe)
+    if isinstance(node, And | Or):
+        met = isinstance(node, And) == positive
+        found = universe if met else frozenset[str]()
+        for term in node.terms:
+            types = _types(term, positive, universe)
+            found = found & types if met else found | types
+        return found
+    if isinstance(node, Check) and isinstance(node.left, FieldExpr) and node.left.arg is None:
+        if node.left.name in EVENT_TYPE_FIELDS:
+            return _leaf(node, positive, universe)
+        if node.left.name == "evt.num" and positive and is_never(node):
+            return frozenset()
+    return universe
+
+
+def _leaf(check: Check, positive: bool, universe: frozenset[str]) -> frozenset[str]:
+    if check.modifier is not None or not isinstance(check.right, tuple):
+        return universe
+    named = names_of(check) & universe
+    if check.op in ("=", "==", "in"):
+        return named if positive else universe - named
+    if check.op == "!=":
+        return universe - named if positive else named
+    return universe
+
+
+def is_never(check: Check) -> bool:
+    """Events are numbered from 1, so these say never: evt.num=0, evt.num<1, evt.num<=0."""
+    right = check.right if isinstance(check.right, tuple) else ()
+    texts = [literal.text for literal in right if isinstance(literal, Literal)]
+    return (check.op in ("=", "==", "<=", "in") and texts == ["0"]) or (check.op == "<" and texts == ["1"])

@@ -1,0 +1,421 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The YAML text of one file becomes rule items with places.
+
+Invariant: no text raises; what is wrong is a problem in the collection given, and the item it is in is left out
+(its name is kept in `broken`, so that nothing complains about a name the user did write).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import yaml
+
+from .places import Place, Scalar, Source, Where
+from .problems import Problems, nearest
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MAX_SCALARS = 2_000_000  # scalars read from one file, each use of an alias counted
+_TRUE = frozenset(w for word in ("true", "yes", "on", "y") for w in (word, word.title(), word.upper()))
+_FALSE = frozenset(w for word in ("false", "no", "off", "n") for w in (word, word.title(), word.upper()))
+_NULL = frozenset(("", "~", "null", "Null", "NULL"))
+
+_KINDS = ("required_engine_version", "required_plugin_versions", "list", "macro", "rule")
+_KEYS: dict[str, tuple[str, ...]] = {
+    "required_engine_version": ("required_engine_version",),
+    "required_plugin_versions": ("required_plugin_versions",),
+    "list": ("list", "items", "append", "override"),
+    "macro": ("macro", "condition", "append", "override"),
+    "rule": (
+        "rule", "desc", "output", "condition", "priority", "source", "enabled", "tags", "exceptions",
+        "warn_evttypes", "skip-if-unknown-filter", "capture", "capture_duration", "append", "override",
+    ),
+}  # fmt: skip
+RULE_TEXTS = ("desc", "output", "condition", "priority", "source")
+RULE_FLAGS = ("enabled", "warn_evttypes", "skip-if-unknown-filter", "capture")
+# What `override` may do with a key.
+OVERRIDABLE: dict[str, dict[str, tuple[str, ...]]] = {
+    "list": {"append": ("items",), "replace": ("items",)},
+    "macro": {"append": ("condition",), "replace": ("condition",)},
+    "rule": {
+        "append": ("condition", "output", "desc", "tags", "exceptions"),
+        "replace": (
+            "condition", "output", "desc", "tags", "exceptions", "priority", "enabled", "warn_evttypes",
+            "skip-if-unknown-filter", "capture", "capture_duration",
+        ),
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class EngineVersion:
+    version: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRequirement:
+    """Any one of `alternatives`, (name, version) each, is enough."""
+
+    alternatives: tuple[tuple[Scalar, Scalar], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PluginVersions:
+    requirements: tuple[PluginRequirement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListItem:
+    name: Scalar
+    items: tuple[Scalar, ...]
+    append: bool
+    override: Mapping[str, str]
+    deprecated: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MacroItem:
+    name: Scalar
+    condition: Scalar
+    append: bool
+    override: Mapping[str, str]
+    deprecated: Where | None = None
+
+
+ExceptionValue = Scalar | tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionItem:
+    """As written. `fields` and `comps`: one scalar, a sequence, or None when absent. A row of `values` is a
+    scalar, or a tuple whose elements are scalars or tuples of scalars."""
+
+    name: Scalar
+    fields: Scalar | tuple[Scalar, ...] | None
+    comps: Scalar | tuple[Scalar, ...] | None
+    values: tuple[Scalar | tuple[ExceptionValue, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleItem:
+    name: Scalar
+    texts: Mapping[str, Scalar]
+    flags: Mapping[str, bool]
+    tags: tuple[Scalar, ...] | None
+    exceptions: tuple[ExceptionItem, ...] | None
+    capture_duration: int | None
+    append: bool
+    override: Mapping[str, str]
+    deprecated: Where | None = None
+
+    def keys(self) -> frozenset[str]:
+        """The overridable keys that were written."""
+        found = set(self.texts) | set(self.flags)
+        found |= {"tags"} if self.tags is not None else set()
+        found |= {"exceptions"} if self.exceptions is not None else set()
+        found |= {"capture_duration"} if self.capture_duration is not None else set()
+        return frozenset(found)
+
+
+Item = EngineVersion | PluginVersions | ListItem | MacroItem | RuleItem
+
+
+@dataclass(slots=True)
+class Items:
+    """The items of a file in order, and the names whose items could not be read."""
+
+    items: list[Item] = field(default_factory=list)
+    broken: set[tuple[str, str]] = field(default_factory=set)
+
+
+class _Wrong(Exception):
+    """Leaves the item being read; the problem is reported at `where`."""
+
+    def __init__(self, where: Where, message: str, hint: str = "", code: str = "LOAD_ERR_YAML_VALIDATE") -> None:
+        self.where, self.message, self.hint, self.code = where, message, hint, code
+
+
+_Result = TypeVar("_Result")
+
+
+class _Reader:
+    def __init__(self, source: Source, problems: Problems) -> None:
+        self.source = source
+        self.problems = problems
+        self.scalars = 0
+        self.result = Items()
+
+    def read(self) -> Items:
+        for document in self._documents():
+            if isinstance(document, yaml.ScalarNode):
+                if not _is_null(document):
+                    self._report(_Wrong(self._where(document), "Rules content is not yaml",
+                                        "a rules file is a sequence of items such as '- rule: name'"))  # fmt: skip
+                continue
+            if not isinstance(document, yaml.SequenceNode):
+                self._report(_Wrong(self._where(document), "Rules content is not yaml array of objects",
+                                    "begin each item with '- '"))  # fmt: skip
+                continue
+            for node in document.value:
+                self._item(node)
+        return self.result
+
+    def _documents(self) -> Iterator[yaml.Node]:
+        try:
+            for document in yaml.compose_all(self.source.text, Loader=_LOADER):
+                if document is not None:
+                    yield document
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = self.source.place(mark.index if mark else 0)
+            message = error.problem or error.context or "not YAML"
+            if error.context and error.problem:
+                message = f"{message} ({error.context})"
+            self.problems.add("error", "LOAD_ERR_YAML_PARSE", (self.source, place), message,
+                              "check indentation, quotes and colons here and on the line before")  # fmt: skip
+        except yaml.reader.ReaderError as error:
+            index = error.position if isinstance(error.position, int) else 0
+            self.problems.add("error", "LOAD_ERR_YAML_PARSE", (self.source, self.source.place(index)),
+                              f"unreadable character: {error.reason}")  # fmt: skip
+        except (yaml.YAMLError, UnicodeError, RecursionError, ValueError) as error:
+            self.problems.add("error", "LOAD_ERR_YAML_PARSE", (self.source, Place(self.source.file, 1, 1)),
+                              str(error).splitlines()[0] if str(error) else "not YAML")  # fmt: skip
+
+    def _report(self, wrong: _Wrong, item: tuple[str, str] = ("", "")) -> None:
+        self.problems.add("error", wrong.code, wrong.where, wrong.message, wrong.hint, item)
+
+    def _where(self, node: yaml.Node) -> Where:
+        return self.source, self.source.place(node.start_mark.index)
+
+    def _item(self, node: yaml.Node) -> None:
+        if _is_null(node):
+            return
+        if not isinstance(node, yaml.MappingNode):
+            self._report(_Wrong(self._where(node), "Unexpected element type. Each element should be a yaml associative array.",
+                                "an item looks like '- rule: name'"))  # fmt: skip
+            return
+        keys: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                keys.setdefault(key.value, (key, value))
+        kind = next((k for k in _KINDS if k in keys), None)
+        if kind is None:
+            first = next(iter(keys), "")
+            self.problems.add("warning", "LOAD_UNKNOWN_ITEM", self._where(node),
+                              f"Unknown top level item '{first}'", nearest(first, _KINDS))  # fmt: skip
+            return
+        name_node = keys[kind][1]
+        name = name_node.value if isinstance(name_node, yaml.ScalarNode) and kind in ("list", "macro", "rule") else ""
+        for key, (key_node, _) in keys.items():
+            if key not in _KEYS[kind]:
+                self.problems.add("warning", "LOAD_UNKNOWN_KEY", self._where(key_node),
+                                  f"Unknown key '{key}' in {kind}", nearest(key, _KEYS[kind]), (kind, name))  # fmt: skip
+        values = {key: value for key, (_, value) in keys.items()}
+        make = {
+            "required_engine_version": self._engine,
+            "required_plugin_versions": self._plugins,
+            "list": self._list,
+            "macro": self._macro,
+            "rule": self._rule,
+        }[kind]
+        try:
+            self.result.items.append(make(node, values))
+        except _Wrong as wrong:
+            self._report(wrong, (kind, name))
+            if name:
+                self.result.broken.add((kind, name))
+
+    # Values
+
+    def _scalar(self, node: yaml.Node, key: str = "") -> Scalar:
+        self.scalars += 1
+        if self.scalars > _MAX_SCALARS:
+            raise _Wrong(self._where(node), f"more than {_MAX_SCALARS} values in one file", "look at the use of aliases")
+        if not isinstance(node, yaml.ScalarNode):
+            raise _Wrong(self._where(node), f"Value is not a scalar value{f' (key {key!r})' if key else ''}")
+        return Scalar(self.source, node.value, node.start_mark.index, node.end_mark.index, node.style or None)
+
+    def _text(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node], key: str, empty_ok: bool = False) -> Scalar:
+        """The non-empty scalar under `key`."""
+        if key not in values:
+            raise _Wrong(self._where(node), f"Item has no mapping for key '{key}'", f"add '{key}: ...'")
+        scalar = self._scalar(values[key], key)
+        if not scalar.value or _is_null(values[key]):
+            if empty_ok:
+                return Scalar(self.source, "", scalar.start, scalar.end, scalar.style)
+            raise _Wrong(scalar.where, f"Mapping for key '{key}' is empty" if scalar.style is None else "Value must be non-empty")
+        return scalar
+
+    def _bool(self, values: Mapping[str, yaml.Node], key: str) -> bool | None:
+        if key not in values:
+            return None
+        scalar = self._scalar(values[key], key)
+        if scalar.value in _TRUE:
+            return True
+        if scalar.value in _FALSE:
+            return False
+        raise _Wrong(scalar.where, f"Can't decode YAML scalar value '{scalar.value}' of key '{key}'", "use true or false")
+
+    def _sequence(self, node: yaml.Node, each: Callable[[yaml.Node], _Result]) -> tuple[_Result, ...]:
+        if not isinstance(node, yaml.SequenceNode):
+            raise _Wrong(self._where(node), "Value is not a sequence", "write it as [a, b] or one '- a' a line")
+        return tuple(each(child) for child in node.value)
+
+    def _element(self, node: yaml.Node) -> Scalar:
+        if not isinstance(node, yaml.ScalarNode) or _is_null(node):
+            raise _Wrong(self._where(node), "sequence value is not scalar")
+        return self._scalar(node)
+
+    def _override(self, kind: str, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> dict[str, str]:
+        """key -> `append` or `replace`; empty when there is no override."""
+        block = values.get("override")
+        if not isinstance(block, yaml.MappingNode):
+            return {}
+        allowed = OVERRIDABLE[kind]
+        result: dict[str, str] = {}
+        for key_node, value_node in block.value:
+            key, scalar = self._scalar(key_node).value, self._scalar(value_node)
+            operation = scalar.value
+            if key in result:
+                continue
+            if operation not in allowed:
+                raise _Wrong(scalar.where, f"Invalid override operation for key '{key}': '{operation}'. "
+                             "Allowed values are: append, replace", nearest(operation, allowed))  # fmt: skip
+            if key not in allowed[operation]:
+                verb = "appended to" if operation == "append" else "replaced"
+                instead = ", use 'replace' instead" if operation == "append" and key in allowed["replace"] else ""
+                raise _Wrong(self._where(key_node), f"Key '{key}' cannot be {verb}{instead}",
+                             nearest(key, allowed[operation]))  # fmt: skip
+            if key not in values:
+                article = "An append" if operation == "append" else "A replace"
+                raise _Wrong(self._where(key_node), f"{article} override for '{key}' was specified but '{key}' is not defined")
+            result[key] = operation
+        if result:
+            if self._bool(values, "append"):
+                raise _Wrong(self._where(block), "Keys 'override' and 'append: true' cannot be used together. "
+                             "Add an 'append' entry for the key under 'override' instead.")  # fmt: skip
+            for key in values:
+                if key in allowed["replace"] and key not in result:
+                    raise _Wrong(self._where(values[key]),
+                                 f"Unexpected key '{key}': no corresponding entry under 'override' is defined.")  # fmt: skip
+        return result
+
+    # Items
+
+    def _engine(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item:
+        return EngineVersion(self._text(node, values, "required_engine_version"))
+
+    def _plugins(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item:
+        def pair(entry: yaml.Node) -> tuple[Scalar, Scalar]:
+            if not isinstance(entry, yaml.MappingNode):
+                raise _Wrong(self._where(entry), "Plugin version must be a mapping of name and version")
+            keys = _mapping(entry)
+            name, version = self._text(entry, keys, "name"), self._text(entry, keys, "version")
+            if not re.fullmatch(r"\d+\.\d+\.\d+(?:[-+].*)?", version.value):
+                raise _Wrong(version.where, f"Invalid required version '{version.value}' for plugin '{name.value}'",
+                             'versions look like "1.2.3"')  # fmt: skip
+            return name, version
+
+        def requirement(entry: yaml.Node) -> PluginRequirement:
+            pairs = [pair(entry)]
+            alternatives = _mapping(entry).get("alternatives") if isinstance(entry, yaml.MappingNode) else None
+            if alternatives is not None:
+                pairs += self._sequence(alternatives, pair)
+            seen: set[str] = set()
+            for name, _ in pairs:
+                if name.value in seen:
+                    raise _Wrong(name.where, f"Defined multiple alternative version requirements for plugin '{name.value}'")
+                seen.add(name.value)
+            return PluginRequirement(tuple(pairs))
+
+        value = values["required_plugin_versions"]
+        if not isinstance(value, yaml.SequenceNode):
+            raise _Wrong(self._where(value), "Value of required_plugin_versions must be a sequence")
+        return PluginVersions(self._sequence(value, requirement))
+
+    def _append(self, values: Mapping[str, yaml.Node]) -> tuple[bool, Where | None]:
+        return bool(self._bool(values, "append")), self._where(values["append"]) if "append" in values else None
+
+    def _list(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item:
+        name = self._text(node, values, "list")
+        if "items" not in values:
+            raise _Wrong(self._where(node), "Item has no mapping for key 'items'", "add 'items: [...]'")
+        items = self._sequence(values["items"], self._element)
+        append, deprecated = self._append(values)
+        return ListItem(name, items, append, self._override("list", node, values), deprecated)
+
+    def _macro(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item:
+        name, condition = self._text(node, values, "macro"), self._text(node, values, "condition")
+        append, deprecated = self._append(values)
+        return MacroItem(name, condition, append, self._override("macro", node, values), deprecated)
+
+    def _rule(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item:
+        name = self._text(node, values, "rule")
+        append, deprecated = self._append(values)
+        override = self._override("rule", node, values)
+        texts = {
+            key: self._text(node, values, key, empty_ok=key == "source" and bool(append or override))
+            for key in RULE_TEXTS
+            if key in values
+        }
+        flags: dict[str, bool] = {}
+        for key in RULE_FLAGS:
+            flag = self._bool(values, key)
+            if flag is not None:
+                flags[key] = flag
+        tags = self._sequence(values["tags"], self._element) if _given(values, "tags") else None
+        exceptions = self._sequence(values["exceptions"], self._exception) if _given(values, "exceptions") else None
+        duration = None
+        if "capture_duration" in values:
+            scalar = self._text(node, values, "capture_duration")
+            if not re.fullmatch(r"\d{1,10}", scalar.value, re.ASCII) or int(scalar.value) >= 1 << 32:
+                raise _Wrong(scalar.where, f"Can't decode YAML scalar value '{scalar.value}' of key 'capture_duration'",
+                             "use milliseconds, a whole number")  # fmt: skip
+            duration = int(scalar.value)
+        return RuleItem(name, texts, flags, tags, exceptions, duration, append, override, deprecated)
+
+    def _exception(self, node: yaml.Node) -> ExceptionItem:
+        if not isinstance(node, yaml.MappingNode):
+            raise _Wrong(self._where(node), "Rule exception must be a mapping with a name", "add 'name: ...'")
+        values = _mapping(node)
+        name = self._text(node, values, "name")
+
+        def words(key: str) -> Scalar | tuple[Scalar, ...] | None:
+            if not _given(values, key):
+                return None
+            value = values[key]
+            return self._sequence(value, self._element) if isinstance(value, yaml.SequenceNode) else self._scalar(value, key)
+
+        def element(child: yaml.Node) -> ExceptionValue:
+            return self._sequence(child, self._element) if isinstance(child, yaml.SequenceNode) else self._element(child)
+
+        def row(child: yaml.Node) -> Scalar | tuple[ExceptionValue, ...]:
+            return self._sequence(child, element) if isinstance(child, yaml.SequenceNode) else self._element(child)
+
+        rows = self._sequence(values["values"], row) if _given(values, "values") else ()
+        return ExceptionItem(name, words("fields"), words("comps"), rows)
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and not node.style and node.value in _NULL
+
+
+def _given(values: Mapping[str, yaml.Node], key: str) -> bool:
+    node = values.get(key)
+    return node is not None and not _is_null(node)
+
+
+def _mapping(node: yaml.MappingNode) -> dict[str, yaml.Node]:
+    result: dict[str, yaml.Node] = {}
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            result.setdefault(key.value, value)
+    return result
+
+
+def read_items(source: Source, problems: Problems) -> Items:
+    """The items of `source` in order; what is wrong is added to `problems`."""
+    return _Reader(source, problems).read()
