@@ -1,0 +1,543 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fields of the event itself: `evt.*` of system calls and `syscall.type`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .model import Field, FieldType, fixed
+
+if TYPE_CHECKING:
+    from falco_py.events.event import Event
+
+T = FieldType
+
+# Event types of the syscall source that no system call made.
+NOT_SYSCALLS = frozenset({"procexit", "signaldeliver", "page_fault", "switch", "drop", "container", "asyncevent"})
+_FILE_KINDS = frozenset({"file", "directory"})
+_NET_KINDS = frozenset({"ipv4", "ipv6"})
+_IPC_KINDS = frozenset({"unix", "pipe", "event", "signalfd", "eventpoll", "inotify", "timerfd"})
+_OPEN_FLAGS = frozenset({"open", "openat", "openat2", "open_by_handle_at"})
+_OPEN_MODES = frozenset({"open", "openat", "openat2"})
+# Falco's encoding, in which read-only has a bit of its own.
+O_RDONLY, O_WRONLY, O_CREAT, O_TMPFILE, O_F_CREATED = 0x1, 0x2, 0x4, 0x2000, 0x4000
+_EXEC_BITS = 0o111
+_DIRECTORY_FDS = ("dirfd", "olddirfd", "olddir", "linkdirfd")
+
+_indices: dict[str, dict[str, int]] = {}
+
+
+def param_index(e: Event, name: str) -> int | None:
+    """Where parameter `name` stands in the event's row."""
+    row = e.row
+    indices = _indices.get(row.name)
+    if indices is None:
+        indices = _indices[row.name] = {param.name: i for i, param in enumerate(row.params)}
+    return indices.get(name)
+
+
+def param(e: Event, name: str) -> Any:
+    """The typed value of a parameter, None when the event has no such parameter or it is missing."""
+    index = param_index(e, name)
+    return None if index is None else e.arg(index)
+
+
+def arg_by_name(e: Event, name: str) -> str | None:
+    from falco_py.events import text
+
+    index = param_index(e, name)
+    return None if index is None else text.arg_text(e, index)
+
+
+def arg_at(e: Event, index: int) -> str | None:
+    from falco_py.events import text
+
+    return text.arg_text(e, index) if index < len(e.row.params) else None
+
+
+def raw_arg(e: Event, name: str) -> Any:
+    value = param(e, name)
+    if value is None or isinstance(value, (int, str, bytes)):
+        return value
+    from falco_py.events import text
+
+    index = param_index(e, name)
+    return None if index is None else text.raw_text(e, index)
+
+
+def args_text(e: Event) -> str:
+    from falco_py.events import text
+
+    return text.args_text(e)
+
+
+def result_text(e: Event) -> str | None:
+    from falco_py.events import text
+
+    result = e.res
+    return None if result is None else text.res_text(result)
+
+
+def failed(e: Event) -> bool | None:
+    result = e.res
+    return None if result is None else result < 0
+
+
+def category(e: Event) -> str:
+    """The row's category; reads and writes are of the category of what they read or write."""
+    kind = e.row.category
+    if not kind.startswith("io_"):
+        return "IPC" if kind == "ipc" else kind
+    fd_kind = e.fd_type
+    if fd_kind in _FILE_KINDS:
+        return "file"
+    if fd_kind in _NET_KINDS:
+        return "net"
+    return "IPC" if fd_kind in _IPC_KINDS else "unknown"
+
+
+def error_count(e: Event, kind: str = "") -> int | None:
+    """1 for a failed event, 0 for another; None without a result, or when the event is of another kind."""
+    result = e.res
+    if result is None:
+        return None
+    if kind:
+        found = category(e)
+        if (found if found in ("file", "net", "memory") else "other") != kind:
+            return None
+    return int(result < 0)
+
+
+def io_direction(e: Event) -> str | None:
+    flags = e.row.flags
+    return "read" if "reads_fd" in flags else "write" if "writes_fd" in flags else None
+
+
+def io_data(e: Event) -> bytes | None:
+    data = param(e, "data")
+    return data if isinstance(data, bytes) else None
+
+
+def io_length(e: Event) -> int | None:
+    result = e.res
+    if result is None or result < 0 or e.fd is None or not e.row.category.startswith("io_"):
+        return None
+    return result
+
+
+def is_syslog(e: Event) -> bool:
+    if "writes_fd" not in e.row.flags:
+        return False
+    name = e.fd_name
+    return name is not None and (name == "/dev/log" or name.endswith(" /dev/log"))
+
+
+def open_flag(e: Event, flag: int) -> bool:
+    if e.name not in _OPEN_FLAGS:
+        return False
+    flags = param(e, "flags")
+    return isinstance(flags, int) and bool(flags & flag)
+
+
+def is_open_exec(e: Event) -> bool:
+    name = e.name
+    if name in _OPEN_MODES:
+        flags = param(e, "flags")
+        if not isinstance(flags, int) or not flags & (O_CREAT | O_TMPFILE):
+            return False
+    elif name != "creat":
+        return False
+    mode = param(e, "mode")
+    return isinstance(mode, int) and bool(mode & _EXEC_BITS)
+
+
+def is_open_create(e: Event) -> bool:
+    if e.name not in _OPEN_FLAGS:
+        return False
+    flags = param(e, "flags")
+    if not isinstance(flags, int):
+        return False
+    result = e.res
+    return bool(flags & O_F_CREATED) or (bool(flags & O_TMPFILE) and result is not None and result >= 0)
+
+
+def abs_path(e: Event, which: str = "") -> str | None:
+    """The path that a call with a directory fd names, as text; `which` is "src" or "dst" for calls with two."""
+    if which == "src":
+        names: tuple[str, ...] = ("oldpath", "target")
+    elif which == "dst":
+        names = ("newpath", "linkpath")
+    else:
+        names = ("name", "path", "pathname", "filename")
+    if all(param_index(e, name) is None for name in _DIRECTORY_FDS):
+        return None
+    for name in names:
+        value = param(e, name)
+        absolute = getattr(value, "absolute", None)
+        if absolute is not None:
+            return str(absolute)
+    return None
+
+
+class Around(int):
+    """The time of an event, equal to a number of milliseconds when it is at most so far from a wanted time."""
+
+    distance_ns: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, int) and self.distance_ns <= other * 1_000_000
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = int.__hash__
+
+
+def around(e: Event, wanted_ns: int) -> Around:
+    value = Around(e.ts)
+    value.distance_ns = abs(e.ts - wanted_ns)
+    return value
+
+
+class _Previous:
+    """Times of the last two events that were asked for; both are equal at the first."""
+
+    num = 0
+    ts = 0
+    before = 0
+
+
+_previous = _Previous()
+
+
+def delta_ns(e: Event) -> int:
+    """Time since the event before that was asked; 0 for the first."""
+    last = _previous
+    if e.num != last.num:
+        last.before = last.ts or e.ts
+        last.ts = e.ts
+        last.num = e.num
+    return max(last.ts - last.before, 0)
+
+
+def _arg_error(arg: str) -> str | None:
+    if arg.isascii() and arg.isdigit():
+        return None
+    return _name_error(arg)
+
+
+def _name_error(arg: str) -> str | None:
+    from falco_py.events.syscalls import ROWS
+
+    if any(param.name == arg for row in ROWS.values() for param in row.params):
+        return None
+    return f"unknown event argument {arg}"
+
+
+def _type_error(arg: str) -> str | None:
+    from falco_py.events.syscalls import ROWS
+
+    return None if arg in ROWS else f"unknown event type {arg}"
+
+
+def _abspath_error(arg: str) -> str | None:
+    return None if arg in ("src", "dst") else f"evt.abspath.{arg}: expected evt.abspath, evt.abspath.src or .dst"
+
+
+def _around_error(arg: str) -> str | None:
+    return None if arg.isascii() and arg.isdigit() else f"evt.around[{arg}]: expected a time in epoch ns"
+
+
+def _raw_type(arg: str | None) -> FieldType:
+    """The type of the first parameter of that name in the event table."""
+    from falco_py.events.syscalls import ROWS
+
+    word = next((param.type for row in ROWS.values() for param in row.params if param.name == arg), "CHARBUF")
+    if word in ("CHARBUF", "FSPATH", "FSRELPATH", "CHARBUFARRAY", "SOCKADDR", "SOCKTUPLE", "FDLIST", "DYN", "SIGSET"):
+        return T.CHARBUF
+    if word == "BYTEBUF":
+        return T.BYTEBUF
+    if word == "BOOL":
+        return T.BOOL
+    return T.UINT64 if word.startswith(("UINT", "FLAGS", "ENUMFLAGS")) else T.INT64
+
+
+def _arg_code(arg: str | None) -> str:
+    if arg is not None and arg.isascii() and arg.isdigit():
+        return f"arg_at(e, {int(arg)})"
+    return f"arg_by_name(e, {arg!r})"
+
+
+_K = "evt"
+ROWS: tuple[Field, ...] = (
+    Field(
+        name="evt.latency",
+        klass=_K,
+        type=T.RELTIME,
+        doc="Always 0: there are no enter events to measure from.",
+        code=fixed("0"),
+        deprecated=True,
+        print_format="DEC",
+    ),
+    Field(
+        name="evt.latency.s",
+        klass=_K,
+        type=T.RELTIME,
+        doc="Always 0.",
+        code=fixed("0"),
+        deprecated=True,
+        print_format="DEC",
+    ),
+    Field(
+        name="evt.latency.ns",
+        klass=_K,
+        type=T.RELTIME,
+        doc="Always 0.",
+        code=fixed("0"),
+        deprecated=True,
+        print_format="10_PADDED_DEC",
+    ),
+    Field(name="evt.latency.human", klass=_K, type=T.CHARBUF, doc="Always 0ns.", code=fixed("'0ns'"), deprecated=True),
+    Field(
+        name="evt.deltatime",
+        klass=_K,
+        type=T.RELTIME,
+        doc="Time since the event before that a rule asked for, ns.",
+        code=fixed("delta_ns(e)"),
+        print_format="DEC",
+    ),
+    Field(
+        name="evt.deltatime.s",
+        klass=_K,
+        type=T.RELTIME,
+        doc="Whole seconds of evt.deltatime.",
+        code=fixed("delta_ns(e) // 1000000000"),
+        print_format="DEC",
+    ),
+    Field(
+        name="evt.deltatime.ns",
+        klass=_K,
+        type=T.RELTIME,
+        doc="Nanoseconds of evt.deltatime below a second.",
+        code=fixed("delta_ns(e) % 1000000000"),
+        print_format="10_PADDED_DEC",
+    ),
+    Field(
+        name="evt.dir",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="Always <: events are made when a call returns.",
+        code=fixed("'<'"),
+        deprecated=True,
+        print_format="DIR",
+    ),
+    Field(
+        name="evt.type",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="Name of the event, for most the system call.",
+        code=fixed("e.name"),
+        no_rhs=True,
+        no_transformer=True,
+    ),
+    Field(
+        name="evt.type.is",
+        klass=_K,
+        type=T.UINT32,
+        doc="1 when the event is of the named type, else 0.",
+        code=lambda arg: f"(1 if e.name == {arg!r} else 0)",
+        arg="required",
+        arg_kind="key",
+        dotted_arg=True,
+        check_arg=_type_error,
+        print_code=fixed("None"),
+    ),
+    Field(
+        name="syscall.type",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="Name of the system call; missing for other events.",
+        code=fixed("(e.name if e.name not in NOT_SYSCALLS else None)"),
+    ),
+    Field(
+        name="evt.category",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="Category of the event: file, net, IPC, memory, process, signal, user, time, ...",
+        code=fixed("category(e)"),
+    ),
+    Field(
+        name="evt.cpu", klass=_K, type=T.INT16, doc="Number of the CPU.", code=fixed("e.header.cpu"), print_format="ID"
+    ),
+    Field(name="evt.args", klass=_K, type=T.CHARBUF, doc="All parameters as name=value.", code=fixed("args_text(e)")),
+    Field(name="evt.info", klass=_K, type=T.CHARBUF, doc="The same as evt.args.", code=fixed("args_text(e)")),
+    Field(
+        name="evt.arg",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="One parameter as text, by name (evt.arg.flags) or by number (evt.arg[0]); names rather than numbers "
+        "where there are names.",
+        code=_arg_code,
+        arg="required",
+        dotted_arg=True,
+        check_arg=_arg_error,
+    ),
+    Field(
+        name="evt.rawarg",
+        klass=_K,
+        type=T.DYN,
+        doc="One parameter as a value of its own type (evt.rawarg.size).",
+        code=lambda arg: f"raw_arg(e, {arg!r})",
+        arg="required",
+        arg_kind="key",
+        dotted_arg=True,
+        no_rhs=True,
+        no_transformer=True,
+        check_arg=_name_error,
+        type_of=_raw_type,
+    ),
+    Field(
+        name="evt.buffer",
+        klass=_K,
+        type=T.BYTEBUF,
+        doc="The bytes read or written, as far as they were captured.",
+        code=fixed("io_data(e)"),
+    ),
+    Field(
+        name="evt.buflen",
+        klass=_K,
+        type=T.UINT64,
+        doc="How many bytes a read or write moved.",
+        code=fixed("io_length(e)"),
+        print_format="DEC",
+    ),
+    Field(
+        name="evt.res",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="SUCCESS, or the name of the error.",
+        code=fixed("result_text(e)"),
+        print_format="DEC",
+    ),
+    Field(name="evt.rawres", klass=_K, type=T.INT64, doc="The return value.", code=fixed("e.res"), print_format="DEC"),
+    Field(name="evt.failed", klass=_K, type=T.BOOL, doc="Whether the call failed.", code=fixed("failed(e)")),
+    Field(
+        name="evt.is_io",
+        klass=_K,
+        type=T.BOOL,
+        doc="Whether the event reads from or writes to an fd.",
+        code=fixed("('reads_fd' in e.row.flags or 'writes_fd' in e.row.flags)"),
+    ),
+    Field(
+        name="evt.is_io_read",
+        klass=_K,
+        type=T.BOOL,
+        doc="Whether the event reads from an fd.",
+        code=fixed("('reads_fd' in e.row.flags)"),
+    ),
+    Field(
+        name="evt.is_io_write",
+        klass=_K,
+        type=T.BOOL,
+        doc="Whether the event writes to an fd.",
+        code=fixed("('writes_fd' in e.row.flags)"),
+    ),
+    Field(name="evt.io_dir", klass=_K, type=T.CHARBUF, doc="read or write.", code=fixed("io_direction(e)")),
+    Field(
+        name="evt.is_wait",
+        klass=_K,
+        type=T.BOOL,
+        doc="Whether the call may wait.",
+        code=fixed("('waits' in e.row.flags)"),
+    ),
+    Field(
+        name="evt.wait_latency",
+        klass=_K,
+        type=T.RELTIME,
+        doc="Never known.",
+        code=fixed("None"),
+        deprecated=True,
+        print_format="DEC",
+    ),
+    Field(
+        name="evt.is_syslog",
+        klass=_K,
+        type=T.BOOL,
+        doc="Whether the event writes to /dev/log.",
+        code=fixed("is_syslog(e)"),
+    ),
+    Field(name="evt.count", klass=_K, type=T.UINT32, doc="Always 1.", code=fixed("1"), print_format="DEC"),
+    Field(
+        name="evt.count.error",
+        klass=_K,
+        type=T.UINT32,
+        doc="1 when the event failed.",
+        code=fixed("error_count(e)"),
+        print_format="DEC",
+    ),
+    *(
+        Field(
+            name=f"evt.count.error.{kind}",
+            klass=_K,
+            type=T.UINT32,
+            doc=f"1 when the event failed and is of the kind {kind}.",
+            code=fixed(f"error_count(e, {kind!r})"),
+            print_format="DEC",
+        )
+        for kind in ("file", "net", "memory", "other")
+    ),
+    Field(name="evt.count.exit", klass=_K, type=T.UINT32, doc="Always 1.", code=fixed("1"), print_format="DEC"),
+    Field(
+        name="evt.around",
+        klass=_K,
+        type=T.UINT64,
+        doc="evt.around[T]=D: whether the event is at most D milliseconds away from the epoch time T in ns.",
+        code=lambda arg: f"around(e, {int(arg or 0)})",
+        arg="required",
+        arg_kind="index",
+        filter_only=True,
+        no_rhs=True,
+        no_transformer=True,
+        check_arg=_around_error,
+        print_format="DEC",
+    ),
+    Field(
+        name="evt.abspath",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="Path of a call that takes a directory fd, made absolute; evt.abspath.src and .dst where there are two.",
+        code=lambda arg: f"abs_path(e, {arg or ''!r})",
+        arg="optional",
+        arg_kind="key",
+        dotted_arg=True,
+        check_arg=_abspath_error,
+    ),
+    Field(
+        name="evt.is_open_read",
+        klass=_K,
+        type=T.BOOL,
+        doc="An open for reading.",
+        code=fixed(f"open_flag(e, {O_RDONLY})"),
+    ),
+    Field(
+        name="evt.is_open_write",
+        klass=_K,
+        type=T.BOOL,
+        doc="An open for writing.",
+        code=fixed(f"open_flag(e, {O_WRONLY})"),
+    ),
+    Field(
+        name="evt.is_open_exec",
+        klass=_K,
+        type=T.BOOL,
+        doc="An open that makes an executable file.",
+        code=fixed("is_open_exec(e)"),
+    ),
+    Field(
+        name="evt.is_open_create",
+        klass=_K,
+        type=T.BOOL,
+        doc="An open that made the file.",
+        code=fixed("is_open_create(e)"),
+    ),
+)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fields of the paths that a call acts on: `fs.path.*`.
+
+Only calls that succeeded have them. A call has either one path (`name`) or two (`source` and `target`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from falco_py.events.record import absolute_path
+
+from .evt import param
+from .model import Field, FieldType, fixed
+
+if TYPE_CHECKING:
+    from falco_py.events.event import Event
+
+T = FieldType
+
+_FD = ""  # the path is that of the event's fd
+_NAME: dict[str, str] = {
+    "mkdir": "path",
+    "mkdirat": "path",
+    "rmdir": "path",
+    "unlink": "path",
+    "unlinkat": "name",
+    "open": _FD,
+    "openat": _FD,
+    "openat2": _FD,
+    "creat": _FD,
+    "chmod": "filename",
+    "fchmodat": "filename",
+    "fchmod": _FD,
+    "chown": "path",
+    "lchown": "path",
+    "fchownat": "pathname",
+    "fchown": _FD,
+    "quotactl": "special",
+    "umount": "name",
+    "umount2": "name",
+}
+# For links, Falco's source is the new name and its target what exists.
+_PAIR: dict[str, tuple[str, str]] = {
+    "rename": ("oldpath", "newpath"),
+    "renameat": ("oldpath", "newpath"),
+    "renameat2": ("oldpath", "newpath"),
+    "mount": ("dev", "dir"),
+    "link": ("newpath", "oldpath"),
+    "linkat": ("newpath", "oldpath"),
+    "symlink": ("linkpath", "target"),
+    "symlinkat": ("linkpath", "target"),
+}
+
+
+def fs_path_name(e: Event, raw: bool = False) -> str | None:
+    name = _NAME.get(e.name)
+    if name is None or not _succeeded(e):
+        return None
+    if name == _FD:
+        return e.fd_nameraw if raw else e.fd_name
+    return _path(e, param(e, name), raw)
+
+
+def fs_path_pair(e: Event, index: int, raw: bool = False) -> str | None:
+    names = _PAIR.get(e.name)
+    if names is None or not _succeeded(e):
+        return None
+    value = param(e, names[index])
+    if isinstance(value, str) and not raw and names[index] == "target":
+        return absolute_path(value, getattr(param(e, names[0]), "base", None)) or _unknown(value)
+    return _path(e, value, raw)
+
+
+def _succeeded(e: Event) -> bool:
+    result = e.res
+    return result is not None and result >= 0
+
+
+def _path(e: Event, value: Any, raw: bool) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value if raw else absolute_path(value, e.process.cwd or None) or _unknown(value)
+    passed = getattr(value, "raw", None)
+    if passed is None:
+        return None
+    return str(passed) if raw else value.absolute or _unknown(str(passed))
+
+
+def _unknown(relative: str) -> str:
+    return f"<UNKNOWN>/{relative}"
+
+
+_K = "fspath"
+ROWS: tuple[Field, ...] = (
+    Field(
+        name="fs.path.name",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="Absolute path that a successful call acted on.",
+        code=fixed("fs_path_name(e)"),
+    ),
+    Field(
+        name="fs.path.nameraw",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="The same path as it was passed.",
+        code=fixed("fs_path_name(e, True)"),
+    ),
+    Field(
+        name="fs.path.source",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="First path of a successful call that has two: the old name of a rename, the device of a mount; for "
+        "links the new name.",
+        code=fixed("fs_path_pair(e, 0)"),
+    ),
+    Field(
+        name="fs.path.sourceraw",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="The same path as it was passed.",
+        code=fixed("fs_path_pair(e, 0, True)"),
+    ),
+    Field(
+        name="fs.path.target",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="Second path of a successful call that has two: the new name of a rename, the directory of a mount; for "
+        "links what they point to.",
+        code=fixed("fs_path_pair(e, 1)"),
+    ),
+    Field(
+        name="fs.path.targetraw",
+        klass=_K,
+        type=T.CHARBUF,
+        doc="The same path as it was passed.",
+        code=fixed("fs_path_pair(e, 1, True)"),
+    ),
+)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a field row is.
+
+A row is the single source for what a rule may write, the Python that reads the value, and the listings.
+Invariant: `code(arg)` is an expression over the local `e` (the event) and the names of `catalogue.ENV`; it raises
+nothing and gives None for a missing value (Falco's NULL).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class FieldType(StrEnum):
+    """Value types, in Falco's words. `DOMAIN` is ours: an address that is compared with host names."""
+
+    CHARBUF = "CHARBUF"
+    FSPATH = "FSPATH"
+    INT64 = "INT64"
+    INT32 = "INT32"
+    INT16 = "INT16"
+    UINT64 = "UINT64"
+    UINT32 = "UINT32"
+    BOOL = "BOOL"
+    DOUBLE = "DOUBLE"
+    PORT = "PORT"
+    IPADDR = "IPADDR"
+    IPNET = "IPNET"
+    RELTIME = "RELTIME"
+    ABSTIME = "ABSTIME"
+    BYTEBUF = "BYTEBUF"
+    DYN = "DYN"
+    DOMAIN = "DOMAIN"
+
+    @property
+    def is_integer(self) -> bool:
+        return self in _INTEGERS
+
+
+_INTEGERS = frozenset(
+    {
+        FieldType.INT64,
+        FieldType.INT32,
+        FieldType.INT16,
+        FieldType.UINT64,
+        FieldType.UINT32,
+        FieldType.PORT,
+        FieldType.RELTIME,
+        FieldType.ABSTIME,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field.
+
+    `arg` says whether `[arg]` (or, with `dotted_arg`, `.arg`) may or must follow; `check_arg` gives the error text
+    for a bad one. `multi`: "any" is true in a filter when any value of the tuple satisfies the operator; "endpoints"
+    likewise, except that `!=` asks all to differ. `print_code` and `json_code` read the value for output text and for
+    JSON when it is not the one that filters compare. `type_of` gives the type when it depends on the argument.
+    `process_fixed`: constant between one exec and the next of a process.
+    """
+
+    name: str
+    klass: str
+    type: FieldType
+    doc: str
+    code: Callable[[str | None], str]
+    arg: Literal["none", "optional", "required"] = "none"
+    arg_kind: Literal["index", "key", "any"] = "any"
+    is_list: bool = False
+    filter_only: bool = False
+    no_rhs: bool = False
+    no_transformer: bool = False
+    deprecated: bool = False
+    dotted_arg: bool = False
+    print_format: Literal["NA", "DEC", "HEX", "ID", "DIR", "10_PADDED_DEC"] = "NA"
+    multi: Literal["", "any", "endpoints"] = ""
+    check_arg: Callable[[str], str | None] | None = None
+    process_fixed: bool = False
+    print_code: Callable[[str | None], str] | None = None
+    json_code: Callable[[str | None], str] | None = None
+    type_of: Callable[[str | None], FieldType] | None = None
+    suggested: bool = False
+    source: Literal["syscall", "any"] = "syscall"
+
+
+def fixed(expression: str) -> Callable[[str | None], str]:
+    """Code that does not depend on the argument."""
+    return lambda _arg: expression
+
+
+def index_error(name: str) -> Callable[[str], str | None]:
+    """Check of an argument that must be a number from 0."""
+
+    def check(arg: str) -> str | None:
+        if arg.isascii() and arg.isdigit() and len(arg) <= 9:
+            return None
+        return f"{name}[{arg}]: the argument must be a number from 0"
+
+    return check
