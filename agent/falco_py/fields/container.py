@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .model import Field, FieldType, fixed
-from .proc import epoch
+from .proc import duration, epoch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,9 +90,7 @@ def container_start(e: Event) -> int | None:
 
 def container_duration(e: Event) -> int | None:
     process = e.process
-    if not process.container_id or not process.pidns_start_ns:
-        return None
-    return max(e.header.ts - process.pidns_start_ns, 0)
+    return duration(e, process.pidns_start_ns) if process.container_id else None
 
 
 def _mount_text(mount: Mount) -> str:

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .model import Field, FieldType, fixed
+from falco_py.events import syscalls, text
+
+from .model import Field, FieldType, fixed, row
 
 if TYPE_CHECKING:
     from falco_py.events.event import Event
+    from falco_py.events.model import Row
 
 T = FieldType
 
@@ -24,16 +28,16 @@ O_RDONLY, O_WRONLY, O_CREAT, O_TMPFILE, O_F_CREATED = 0x1, 0x2, 0x4, 0x2000, 0x4
 _EXEC_BITS = 0o111
 _DIRECTORY_FDS = ("dirfd", "olddirfd", "olddir", "linkdirfd")
 
-_indices: dict[str, dict[str, int]] = {}
+_indices: dict[str, tuple[Row, dict[str, int]]] = {}
 
 
 def param_index(e: Event, name: str) -> int | None:
     """Where parameter `name` stands in the event's row."""
     row = e.row
-    indices = _indices.get(row.name)
-    if indices is None:
-        indices = _indices[row.name] = {param.name: i for i, param in enumerate(row.params)}
-    return indices.get(name)
+    known = _indices.get(row.name)
+    if known is None or known[0] is not row:
+        known = _indices[row.name] = row, {param.name: i for i, param in enumerate(row.params)}
+    return known[1].get(name)
 
 
 def param(e: Event, name: str) -> Any:
@@ -43,37 +47,24 @@ def param(e: Event, name: str) -> Any:
 
 
 def arg_by_name(e: Event, name: str) -> str | None:
-    from falco_py.events import text
-
     index = param_index(e, name)
     return None if index is None else text.arg_text(e, index)
 
 
 def arg_at(e: Event, index: int) -> str | None:
-    from falco_py.events import text
-
     return text.arg_text(e, index) if index < len(e.row.params) else None
 
 
 def raw_arg(e: Event, name: str) -> Any:
-    value = param(e, name)
-    if value is None or isinstance(value, (int, str, bytes)):
-        return value
-    from falco_py.events import text
-
     index = param_index(e, name)
-    return None if index is None else text.raw_text(e, index)
+    return None if index is None else text.raw_value(e, index)
 
 
 def args_text(e: Event) -> str:
-    from falco_py.events import text
-
     return text.args_text(e)
 
 
 def result_text(e: Event) -> str | None:
-    from falco_py.events import text
-
     result = e.res
     return None if result is None else text.res_text(result)
 
@@ -227,17 +218,13 @@ def _arg_error(arg: str) -> str | None:
 
 
 def _name_error(arg: str) -> str | None:
-    from falco_py.events.syscalls import ROWS
-
-    if any(param.name == arg for row in ROWS.values() for param in row.params):
+    if not arg.startswith("_") and any(param.name == arg for row in syscalls.ROWS.values() for param in row.params):
         return None
     return f"unknown event argument {arg}"
 
 
 def _type_error(arg: str) -> str | None:
-    from falco_py.events.syscalls import ROWS
-
-    return None if arg in ROWS else f"unknown event type {arg}"
+    return None if arg in syscalls.ROWS else f"unknown event type {arg}"
 
 
 def _abspath_error(arg: str) -> str | None:
@@ -250,12 +237,10 @@ def _around_error(arg: str) -> str | None:
 
 def _raw_type(arg: str | None) -> FieldType:
     """The type of the first parameter of that name in the event table."""
-    from falco_py.events.syscalls import ROWS
-
-    word = next((param.type for row in ROWS.values() for param in row.params if param.name == arg), "CHARBUF")
-    if word in ("CHARBUF", "FSPATH", "FSRELPATH", "CHARBUFARRAY", "SOCKADDR", "SOCKTUPLE", "FDLIST", "DYN", "SIGSET"):
+    word = next((param.type for row in syscalls.ROWS.values() for param in row.params if param.name == arg), "CHARBUF")
+    if word in ("CHARBUF", "FSPATH", "FSRELPATH", "SOCKADDR", "SOCKTUPLE", "FDLIST", "DYN", "SIGSET"):
         return T.CHARBUF
-    if word == "BYTEBUF":
+    if word in ("BYTEBUF", "CHARBUFARRAY"):
         return T.BYTEBUF
     if word == "BOOL":
         return T.BOOL
@@ -269,74 +254,27 @@ def _arg_code(arg: str | None) -> str:
 
 
 _K = "evt"
+_row = partial(row, _K)
 ROWS: tuple[Field, ...] = (
-    Field(
-        name="evt.latency",
-        klass=_K,
-        type=T.RELTIME,
-        doc="Always 0: there are no enter events to measure from.",
-        code=fixed("0"),
-        deprecated=True,
-        print_format="DEC",
+    _row("evt.latency", T.RELTIME, "Always 0: there are no enter events to measure from.", "0", "DEC", deprecated=True),
+    _row("evt.latency.s", T.RELTIME, "Always 0.", "0", "DEC", deprecated=True),
+    _row("evt.latency.ns", T.RELTIME, "Always 0.", "0", "10_PADDED_DEC", deprecated=True),
+    _row("evt.latency.human", T.CHARBUF, "Always 0ns.", "'0ns'", deprecated=True),
+    _row("evt.deltatime", T.RELTIME, "Time since the event before that a rule asked for, ns.", "delta_ns(e)", "DEC"),
+    _row("evt.deltatime.s", T.RELTIME, "Whole seconds of evt.deltatime.", "delta_ns(e) // 1000000000", "DEC"),
+    _row(
+        "evt.deltatime.ns",
+        T.RELTIME,
+        "Nanoseconds of evt.deltatime below a second.",
+        "delta_ns(e) % 1000000000",
+        "10_PADDED_DEC",
     ),
-    Field(
-        name="evt.latency.s",
-        klass=_K,
-        type=T.RELTIME,
-        doc="Always 0.",
-        code=fixed("0"),
-        deprecated=True,
-        print_format="DEC",
-    ),
-    Field(
-        name="evt.latency.ns",
-        klass=_K,
-        type=T.RELTIME,
-        doc="Always 0.",
-        code=fixed("0"),
-        deprecated=True,
-        print_format="10_PADDED_DEC",
-    ),
-    Field(name="evt.latency.human", klass=_K, type=T.CHARBUF, doc="Always 0ns.", code=fixed("'0ns'"), deprecated=True),
-    Field(
-        name="evt.deltatime",
-        klass=_K,
-        type=T.RELTIME,
-        doc="Time since the event before that a rule asked for, ns.",
-        code=fixed("delta_ns(e)"),
-        print_format="DEC",
-    ),
-    Field(
-        name="evt.deltatime.s",
-        klass=_K,
-        type=T.RELTIME,
-        doc="Whole seconds of evt.deltatime.",
-        code=fixed("delta_ns(e) // 1000000000"),
-        print_format="DEC",
-    ),
-    Field(
-        name="evt.deltatime.ns",
-        klass=_K,
-        type=T.RELTIME,
-        doc="Nanoseconds of evt.deltatime below a second.",
-        code=fixed("delta_ns(e) % 1000000000"),
-        print_format="10_PADDED_DEC",
-    ),
-    Field(
-        name="evt.dir",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Always <: events are made when a call returns.",
-        code=fixed("'<'"),
-        deprecated=True,
-        print_format="DIR",
-    ),
-    Field(
-        name="evt.type",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Name of the event, for most the system call.",
-        code=fixed("e.name"),
+    _row("evt.dir", T.CHARBUF, "Always <: events are made when a call returns.", "'<'", "DIR", deprecated=True),
+    _row(
+        "evt.type",
+        T.CHARBUF,
+        "Name of the event, for most the system call.",
+        "e.name",
         no_rhs=True,
         no_transformer=True,
     ),
@@ -352,25 +290,21 @@ ROWS: tuple[Field, ...] = (
         check_arg=_type_error,
         print_code=fixed("None"),
     ),
-    Field(
-        name="syscall.type",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Name of the system call; missing for other events.",
-        code=fixed("(e.name if e.name not in NOT_SYSCALLS else None)"),
+    _row(
+        "syscall.type",
+        T.CHARBUF,
+        "Name of the system call; missing for other events.",
+        "(e.name if e.name not in NOT_SYSCALLS else None)",
     ),
-    Field(
-        name="evt.category",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Category of the event: file, net, IPC, memory, process, signal, user, time, ...",
-        code=fixed("category(e)"),
+    _row(
+        "evt.category",
+        T.CHARBUF,
+        "Category of the event: file, net, IPC, memory, process, signal, user, time, ...",
+        "category(e)",
     ),
-    Field(
-        name="evt.cpu", klass=_K, type=T.INT16, doc="Number of the CPU.", code=fixed("e.header.cpu"), print_format="ID"
-    ),
-    Field(name="evt.args", klass=_K, type=T.CHARBUF, doc="All parameters as name=value.", code=fixed("args_text(e)")),
-    Field(name="evt.info", klass=_K, type=T.CHARBUF, doc="The same as evt.args.", code=fixed("args_text(e)")),
+    _row("evt.cpu", T.INT16, "Number of the CPU.", "e.header.cpu", "ID"),
+    _row("evt.args", T.CHARBUF, "All parameters as name=value.", "args_text(e)"),
+    _row("evt.info", T.CHARBUF, "The same as evt.args.", "args_text(e)"),
     Field(
         name="evt.arg",
         klass=_K,
@@ -396,97 +330,36 @@ ROWS: tuple[Field, ...] = (
         check_arg=_name_error,
         type_of=_raw_type,
     ),
-    Field(
-        name="evt.buffer",
-        klass=_K,
-        type=T.BYTEBUF,
-        doc="The bytes read or written, as far as they were captured.",
-        code=fixed("io_data(e)"),
+    _row("evt.buffer", T.BYTEBUF, "The bytes read or written, as far as they were captured.", "io_data(e)"),
+    _row("evt.buflen", T.UINT64, "How many bytes a read or write moved.", "io_length(e)", "DEC"),
+    _row("evt.res", T.CHARBUF, "SUCCESS, or the name of the error.", "result_text(e)", "DEC"),
+    _row("evt.rawres", T.INT64, "The return value.", "e.res", "DEC"),
+    _row("evt.failed", T.BOOL, "Whether the call failed.", "failed(e)"),
+    _row(
+        "evt.is_io",
+        T.BOOL,
+        "Whether the event reads from or writes to an fd.",
+        "('reads_fd' in e.row.flags or 'writes_fd' in e.row.flags)",
     ),
-    Field(
-        name="evt.buflen",
-        klass=_K,
-        type=T.UINT64,
-        doc="How many bytes a read or write moved.",
-        code=fixed("io_length(e)"),
-        print_format="DEC",
-    ),
-    Field(
-        name="evt.res",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="SUCCESS, or the name of the error.",
-        code=fixed("result_text(e)"),
-        print_format="DEC",
-    ),
-    Field(name="evt.rawres", klass=_K, type=T.INT64, doc="The return value.", code=fixed("e.res"), print_format="DEC"),
-    Field(name="evt.failed", klass=_K, type=T.BOOL, doc="Whether the call failed.", code=fixed("failed(e)")),
-    Field(
-        name="evt.is_io",
-        klass=_K,
-        type=T.BOOL,
-        doc="Whether the event reads from or writes to an fd.",
-        code=fixed("('reads_fd' in e.row.flags or 'writes_fd' in e.row.flags)"),
-    ),
-    Field(
-        name="evt.is_io_read",
-        klass=_K,
-        type=T.BOOL,
-        doc="Whether the event reads from an fd.",
-        code=fixed("('reads_fd' in e.row.flags)"),
-    ),
-    Field(
-        name="evt.is_io_write",
-        klass=_K,
-        type=T.BOOL,
-        doc="Whether the event writes to an fd.",
-        code=fixed("('writes_fd' in e.row.flags)"),
-    ),
-    Field(name="evt.io_dir", klass=_K, type=T.CHARBUF, doc="read or write.", code=fixed("io_direction(e)")),
-    Field(
-        name="evt.is_wait",
-        klass=_K,
-        type=T.BOOL,
-        doc="Whether the call may wait.",
-        code=fixed("('waits' in e.row.flags)"),
-    ),
-    Field(
-        name="evt.wait_latency",
-        klass=_K,
-        type=T.RELTIME,
-        doc="Never known.",
-        code=fixed("None"),
-        deprecated=True,
-        print_format="DEC",
-    ),
-    Field(
-        name="evt.is_syslog",
-        klass=_K,
-        type=T.BOOL,
-        doc="Whether the event writes to /dev/log.",
-        code=fixed("is_syslog(e)"),
-    ),
-    Field(name="evt.count", klass=_K, type=T.UINT32, doc="Always 1.", code=fixed("1"), print_format="DEC"),
-    Field(
-        name="evt.count.error",
-        klass=_K,
-        type=T.UINT32,
-        doc="1 when the event failed.",
-        code=fixed("error_count(e)"),
-        print_format="DEC",
-    ),
+    _row("evt.is_io_read", T.BOOL, "Whether the event reads from an fd.", "('reads_fd' in e.row.flags)"),
+    _row("evt.is_io_write", T.BOOL, "Whether the event writes to an fd.", "('writes_fd' in e.row.flags)"),
+    _row("evt.io_dir", T.CHARBUF, "read or write.", "io_direction(e)"),
+    _row("evt.is_wait", T.BOOL, "Whether the call may wait.", "('waits' in e.row.flags)"),
+    _row("evt.wait_latency", T.RELTIME, "Never known.", "None", "DEC", deprecated=True),
+    _row("evt.is_syslog", T.BOOL, "Whether the event writes to /dev/log.", "is_syslog(e)"),
+    _row("evt.count", T.UINT32, "Always 1.", "1", "DEC"),
+    _row("evt.count.error", T.UINT32, "1 when the event failed.", "error_count(e)", "DEC"),
     *(
-        Field(
-            name=f"evt.count.error.{kind}",
-            klass=_K,
-            type=T.UINT32,
-            doc=f"1 when the event failed and is of the kind {kind}.",
-            code=fixed(f"error_count(e, {kind!r})"),
-            print_format="DEC",
+        _row(
+            f"evt.count.error.{kind}",
+            T.UINT32,
+            f"1 when the event failed and is of the kind {kind}.",
+            f"error_count(e, {kind!r})",
+            "DEC",
         )
         for kind in ("file", "net", "memory", "other")
     ),
-    Field(name="evt.count.exit", klass=_K, type=T.UINT32, doc="Always 1.", code=fixed("1"), print_format="DEC"),
+    _row("evt.count.exit", T.UINT32, "Always 1.", "1", "DEC"),
     Field(
         name="evt.around",
         klass=_K,
@@ -512,32 +385,8 @@ ROWS: tuple[Field, ...] = (
         dotted_arg=True,
         check_arg=_abspath_error,
     ),
-    Field(
-        name="evt.is_open_read",
-        klass=_K,
-        type=T.BOOL,
-        doc="An open for reading.",
-        code=fixed(f"open_flag(e, {O_RDONLY})"),
-    ),
-    Field(
-        name="evt.is_open_write",
-        klass=_K,
-        type=T.BOOL,
-        doc="An open for writing.",
-        code=fixed(f"open_flag(e, {O_WRONLY})"),
-    ),
-    Field(
-        name="evt.is_open_exec",
-        klass=_K,
-        type=T.BOOL,
-        doc="An open that makes an executable file.",
-        code=fixed("is_open_exec(e)"),
-    ),
-    Field(
-        name="evt.is_open_create",
-        klass=_K,
-        type=T.BOOL,
-        doc="An open that made the file.",
-        code=fixed("is_open_create(e)"),
-    ),
+    _row("evt.is_open_read", T.BOOL, "An open for reading.", f"open_flag(e, {O_RDONLY})"),
+    _row("evt.is_open_write", T.BOOL, "An open for writing.", f"open_flag(e, {O_WRONLY})"),
+    _row("evt.is_open_exec", T.BOOL, "An open that makes an executable file.", "is_open_exec(e)"),
+    _row("evt.is_open_create", T.BOOL, "An open that made the file.", "is_open_create(e)"),
 )

@@ -7,9 +7,10 @@ after a failed open only the name remains.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .model import Field, FieldType, fixed, index_error
+from .model import Field, FieldType, fixed, index_error, row
 
 if TYPE_CHECKING:
     from falco_py.events.event import Event
@@ -130,6 +131,7 @@ def fd_in_layer(e: Event, layer: int) -> bool | None:
 
 
 _K = "fd"
+_row = partial(row, _K)
 
 
 def _ends() -> tuple[Field, ...]:
@@ -142,38 +144,23 @@ def _ends() -> tuple[Field, ...]:
         ("r", "remote", "remote_end(e, 0)", "remote_end(e, 1)"),
     ):
         rows += [
-            Field(name=f"fd.{letter}ip", klass=_K, type=T.IPADDR, doc=f"{who.capitalize()} address.", code=fixed(ip)),
-            Field(
-                name=f"fd.{letter}port",
-                klass=_K,
-                type=T.PORT,
-                doc=f"{who.capitalize()} port.",
-                code=fixed(port),
-                print_format="DEC",
-            ),
-            Field(
-                name=f"fd.{letter}proto",
-                klass=_K,
-                type=T.CHARBUF,
-                doc=f"{who.capitalize()} port as text.",
-                code=fixed(f"port_text({port})"),
-            ),
-            Field(
-                name=f"fd.{letter}net",
-                klass=_K,
-                type=T.IPNET,
-                doc=f"Whether the {who} address is in a network.",
-                code=fixed(ip),
+            _row(f"fd.{letter}ip", T.IPADDR, f"{who.capitalize()} address.", ip),
+            _row(f"fd.{letter}port", T.PORT, f"{who.capitalize()} port.", port, "DEC"),
+            _row(f"fd.{letter}proto", T.CHARBUF, f"{who.capitalize()} port as text.", f"port_text({port})"),
+            _row(
+                f"fd.{letter}net",
+                T.IPNET,
+                f"Whether the {who} address is in a network.",
+                ip,
                 filter_only=True,
                 no_rhs=True,
                 no_transformer=True,
             ),
-            Field(
-                name=f"fd.{letter}ip.name",
-                klass=_K,
-                type=T.DOMAIN,
-                doc=f"Host name of the {who} address: the names compared with are resolved.",
-                code=fixed(ip),
+            _row(
+                f"fd.{letter}ip.name",
+                T.DOMAIN,
+                f"Host name of the {who} address: the names compared with are resolved.",
+                ip,
                 print_code=fixed(f"domain_name({ip})"),
                 no_rhs=True,
                 no_transformer=True,
@@ -183,164 +170,79 @@ def _ends() -> tuple[Field, ...]:
 
 
 ROWS: tuple[Field, ...] = (
-    Field(
-        name="fd.num",
-        klass=_K,
-        type=T.INT64,
-        doc="Number of the fd, -1 after a failed call.",
-        code=fixed("fd_number(e)"),
-        print_format="ID",
-    ),
-    Field(
-        name="fd.type",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Kind of the fd: file, directory, ipv4, ipv6, unix, pipe, event, signalfd, eventpoll, inotify, timerfd, "
+    _row("fd.num", T.INT64, "Number of the fd, -1 after a failed call.", "fd_number(e)", "ID"),
+    _row(
+        "fd.type",
+        T.CHARBUF,
+        "Kind of the fd: file, directory, ipv4, ipv6, unix, pipe, event, signalfd, eventpoll, inotify, timerfd, "
         "netlink, bpf, userfaultfd, io_uring, memfd or pidfd.",
-        code=fixed("e.fd_type"),
-        print_format="DEC",
+        "e.fd_type",
+        "DEC",
     ),
-    Field(
-        name="fd.typechar",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Kind of the fd as one character.",
-        code=fixed("e.fd_typechar"),
-        print_format="DEC",
+    _row("fd.typechar", T.CHARBUF, "Kind of the fd as one character.", "e.fd_typechar", "DEC"),
+    _row(
+        "fd.name",
+        T.CHARBUF,
+        "Path of a file, both ends of a connection, address of a server socket, path of a unix socket.",
+        "e.fd_name",
     ),
-    Field(
-        name="fd.name",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Path of a file, both ends of a connection, address of a server socket, path of a unix socket.",
-        code=fixed("e.fd_name"),
-    ),
-    Field(
-        name="fd.directory",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Directory of a file; a directory itself.",
-        code=fixed("fd_directory(e)"),
-    ),
-    Field(
-        name="fd.filename",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Name of a file without its directory.",
-        code=fixed("fd_filename(e)"),
-    ),
-    Field(
-        name="fd.ip",
-        klass=_K,
-        type=T.IPADDR,
-        doc="Client or server address.",
-        code=fixed(f"both_ends(e, {CLIENT_IP})"),
+    _row("fd.directory", T.CHARBUF, "Directory of a file; a directory itself.", "fd_directory(e)"),
+    _row("fd.filename", T.CHARBUF, "Name of a file without its directory.", "fd_filename(e)"),
+    _row(
+        "fd.ip",
+        T.IPADDR,
+        "Client or server address.",
+        f"both_ends(e, {CLIENT_IP})",
         filter_only=True,
         no_rhs=True,
         no_transformer=True,
         multi="endpoints",
     ),
-    Field(
-        name="fd.port",
-        klass=_K,
-        type=T.PORT,
-        doc="Client or server port.",
-        code=fixed(f"both_ends(e, {CLIENT_PORT})"),
-        filter_only=True,
-        no_rhs=True,
-        no_transformer=True,
-        multi="endpoints",
-        print_format="DEC",
-    ),
-    Field(
-        name="fd.proto",
-        klass=_K,
-        type=T.PORT,
-        doc="Client or server port.",
-        code=fixed(f"both_ends(e, {CLIENT_PORT})"),
+    _row(
+        "fd.port",
+        T.PORT,
+        "Client or server port.",
+        f"both_ends(e, {CLIENT_PORT})",
+        "DEC",
         filter_only=True,
         no_rhs=True,
         no_transformer=True,
         multi="endpoints",
     ),
-    Field(
-        name="fd.net",
-        klass=_K,
-        type=T.IPNET,
-        doc="Whether the client or the server address is in a network.",
-        code=fixed(f"both_ends(e, {CLIENT_IP})"),
+    _row(
+        "fd.proto",
+        T.PORT,
+        "Client or server port.",
+        f"both_ends(e, {CLIENT_PORT})",
+        filter_only=True,
+        no_rhs=True,
+        no_transformer=True,
+        multi="endpoints",
+    ),
+    _row(
+        "fd.net",
+        T.IPNET,
+        "Whether the client or the server address is in a network.",
+        f"both_ends(e, {CLIENT_IP})",
         filter_only=True,
         no_rhs=True,
         no_transformer=True,
         multi="endpoints",
     ),
     *_ends(),
-    Field(
-        name="fd.l4proto",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Transport protocol: tcp, udp, icmp or raw.",
-        code=fixed("e.fd_l4proto"),
-    ),
-    Field(name="fd.sockfamily", klass=_K, type=T.CHARBUF, doc="ip or unix.", code=fixed("fd_family(e)")),
-    Field(
-        name="fd.is_server",
-        klass=_K,
-        type=T.BOOL,
-        doc="Whether the process is the server of the connection.",
-        code=fixed("e.fd_is_server"),
-    ),
-    Field(name="fd.uid", klass=_K, type=T.CHARBUF, doc="Thread id and fd number.", code=fixed("fd_uid(e)")),
-    Field(
-        name="fd.containername",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Container id and fd.name.",
-        code=fixed("in_container(e, e.fd_name)"),
-    ),
-    Field(
-        name="fd.containerdirectory",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Container id and fd.directory.",
-        code=fixed("in_container(e, fd_directory(e))"),
-    ),
-    Field(
-        name="fd.connected", klass=_K, type=T.BOOL, doc="Whether a socket is connected.", code=fixed("e.fd_connected")
-    ),
-    Field(
-        name="fd.name_changed",
-        klass=_K,
-        type=T.BOOL,
-        doc="Whether this event changed the name of the fd.",
-        code=fixed("e.fd_name_changed"),
-    ),
-    Field(
-        name="fd.dev",
-        klass=_K,
-        type=T.INT32,
-        doc="Device number of the file.",
-        code=fixed("fd_device(e)"),
-        print_format="HEX",
-    ),
-    Field(
-        name="fd.dev.major",
-        klass=_K,
-        type=T.INT32,
-        doc="Major device number.",
-        code=fixed("fd_device_major(e)"),
-        print_format="DEC",
-    ),
-    Field(
-        name="fd.dev.minor",
-        klass=_K,
-        type=T.INT32,
-        doc="Minor device number.",
-        code=fixed("fd_device_minor(e)"),
-        print_format="DEC",
-    ),
-    Field(name="fd.ino", klass=_K, type=T.INT64, doc="Inode number.", code=fixed("fd_inode(e)"), print_format="DEC"),
-    Field(name="fd.nameraw", klass=_K, type=T.CHARBUF, doc="Path as it was passed.", code=fixed("e.fd_nameraw")),
+    _row("fd.l4proto", T.CHARBUF, "Transport protocol: tcp, udp, icmp or raw.", "e.fd_l4proto"),
+    _row("fd.sockfamily", T.CHARBUF, "ip or unix.", "fd_family(e)"),
+    _row("fd.is_server", T.BOOL, "Whether the process is the server of the connection.", "e.fd_is_server"),
+    _row("fd.uid", T.CHARBUF, "Thread id and fd number.", "fd_uid(e)"),
+    _row("fd.containername", T.CHARBUF, "Container id and fd.name.", "in_container(e, e.fd_name)"),
+    _row("fd.containerdirectory", T.CHARBUF, "Container id and fd.directory.", "in_container(e, fd_directory(e))"),
+    _row("fd.connected", T.BOOL, "Whether a socket is connected.", "e.fd_connected"),
+    _row("fd.name_changed", T.BOOL, "Whether this event changed the name of the fd.", "e.fd_name_changed"),
+    _row("fd.dev", T.INT32, "Device number of the file.", "fd_device(e)", "HEX"),
+    _row("fd.dev.major", T.INT32, "Major device number.", "fd_device_major(e)", "DEC"),
+    _row("fd.dev.minor", T.INT32, "Minor device number.", "fd_device_minor(e)", "DEC"),
+    _row("fd.ino", T.INT64, "Inode number.", "fd_inode(e)", "DEC"),
+    _row("fd.nameraw", T.CHARBUF, "Path as it was passed.", "e.fd_nameraw"),
     Field(
         name="fd.types",
         klass=_K,
@@ -354,18 +256,16 @@ ROWS: tuple[Field, ...] = (
         check_arg=index_error("fd.types"),
         print_format="DEC",
     ),
-    Field(
-        name="fd.is_upper_layer",
-        klass=_K,
-        type=T.BOOL,
-        doc="Whether the file lies in the upper layer of overlayfs.",
-        code=fixed(f"fd_in_layer(e, {UPPER})"),
+    _row(
+        "fd.is_upper_layer",
+        T.BOOL,
+        "Whether the file lies in the upper layer of overlayfs.",
+        f"fd_in_layer(e, {UPPER})",
     ),
-    Field(
-        name="fd.is_lower_layer",
-        klass=_K,
-        type=T.BOOL,
-        doc="Whether the file lies in the lower layer of overlayfs.",
-        code=fixed(f"fd_in_layer(e, {LOWER})"),
+    _row(
+        "fd.is_lower_layer",
+        T.BOOL,
+        "Whether the file lies in the lower layer of overlayfs.",
+        f"fd_in_layer(e, {LOWER})",
     ),
 )

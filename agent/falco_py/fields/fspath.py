@@ -6,12 +6,13 @@ Only calls that succeeded have them. A call has either one path (`name`) or two 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from falco_py.events.record import absolute_path
 
 from .evt import param
-from .model import Field, FieldType, fixed
+from .model import Field, FieldType, row
 
 if TYPE_CHECKING:
     from falco_py.events.event import Event
@@ -93,49 +94,24 @@ def _unknown(relative: str) -> str:
 
 
 _K = "fspath"
+_row = partial(row, _K)
 ROWS: tuple[Field, ...] = (
-    Field(
-        name="fs.path.name",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Absolute path that a successful call acted on.",
-        code=fixed("fs_path_name(e)"),
-    ),
-    Field(
-        name="fs.path.nameraw",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="The same path as it was passed.",
-        code=fixed("fs_path_name(e, True)"),
-    ),
-    Field(
-        name="fs.path.source",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="First path of a successful call that has two: the old name of a rename, the device of a mount; for "
+    _row("fs.path.name", T.CHARBUF, "Absolute path that a successful call acted on.", "fs_path_name(e)"),
+    _row("fs.path.nameraw", T.CHARBUF, "The same path as it was passed.", "fs_path_name(e, True)"),
+    _row(
+        "fs.path.source",
+        T.CHARBUF,
+        "First path of a successful call that has two: the old name of a rename, the device of a mount; for "
         "links the new name.",
-        code=fixed("fs_path_pair(e, 0)"),
+        "fs_path_pair(e, 0)",
     ),
-    Field(
-        name="fs.path.sourceraw",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="The same path as it was passed.",
-        code=fixed("fs_path_pair(e, 0, True)"),
-    ),
-    Field(
-        name="fs.path.target",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="Second path of a successful call that has two: the new name of a rename, the directory of a mount; for "
+    _row("fs.path.sourceraw", T.CHARBUF, "The same path as it was passed.", "fs_path_pair(e, 0, True)"),
+    _row(
+        "fs.path.target",
+        T.CHARBUF,
+        "Second path of a successful call that has two: the new name of a rename, the directory of a mount; for "
         "links what they point to.",
-        code=fixed("fs_path_pair(e, 1)"),
+        "fs_path_pair(e, 1)",
     ),
-    Field(
-        name="fs.path.targetraw",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="The same path as it was passed.",
-        code=fixed("fs_path_pair(e, 1, True)"),
-    ),
+    _row("fs.path.targetraw", T.CHARBUF, "The same path as it was passed.", "fs_path_pair(e, 1, True)"),
 )

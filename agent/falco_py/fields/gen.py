@@ -7,9 +7,10 @@ import itertools
 import os
 import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from .model import Field, FieldType, fixed
+from .model import Field, FieldType, fixed, row
 
 if TYPE_CHECKING:
     from falco_py.events.event import Event
@@ -65,167 +66,41 @@ def count_up(_e: Event) -> int:
 
 
 _K = "gen_event"
+_row = partial(row, _K, source="any")
 _EPOCH = fixed("e.ts")  # times print as text, but are numbers in JSON
 ROWS: tuple[Field, ...] = (
-    Field(
-        name="evt.num",
-        klass=_K,
-        source="any",
-        type=T.UINT64,
-        doc="Number of the event, from 1.",
-        code=fixed("e.num"),
-        print_format="ID",
-    ),
-    Field(
-        name="evt.time",
-        klass=_K,
-        source="any",
-        type=T.CHARBUF,
-        doc="Local time of day, with nanoseconds.",
-        code=fixed("time_of_day(e)"),
+    _row("evt.num", T.UINT64, "Number of the event, from 1.", "e.num", "ID"),
+    _row("evt.time", T.CHARBUF, "Local time of day, with nanoseconds.", "time_of_day(e)", json_code=_EPOCH),
+    _row("evt.time.s", T.CHARBUF, "Local time of day.", "time_of_day_s(e)", json_code=_EPOCH),
+    _row("evt.time.iso8601", T.CHARBUF, "UTC date and time as in ISO 8601.", "time_iso8601(e)", json_code=_EPOCH),
+    _row("evt.datetime", T.CHARBUF, "Local date and time, with nanoseconds.", "date_time(e)", json_code=_EPOCH),
+    _row("evt.datetime.s", T.CHARBUF, "Local date and time.", "date_time_s(e)", json_code=_EPOCH),
+    _row(
+        "evt.outputtime",
+        T.CHARBUF,
+        "The same as evt.time.",
+        "time_of_day(e)",
         json_code=_EPOCH,
+        source="syscall",
     ),
-    Field(
-        name="evt.time.s",
-        klass=_K,
-        source="any",
-        type=T.CHARBUF,
-        doc="Local time of day.",
-        code=fixed("time_of_day_s(e)"),
-        json_code=_EPOCH,
+    _row("evt.rawtime", T.ABSTIME, "Epoch time in ns.", "e.ts", "DEC"),
+    _row("evt.rawtime.s", T.ABSTIME, "Epoch time, whole seconds.", "e.ts // 1000000000", "DEC"),
+    _row("evt.rawtime.ns", T.ABSTIME, "Nanoseconds below the second.", "e.ts % 1000000000", "10_PADDED_DEC"),
+    _row("evt.reltime", T.RELTIME, "Time since the agent started, ns.", "relative_ns(e)", "10_PADDED_DEC"),
+    _row("evt.reltime.s", T.RELTIME, "Whole seconds of evt.reltime.", "relative_ns(e) // 1000000000", "DEC"),
+    _row(
+        "evt.reltime.ns",
+        T.RELTIME,
+        "Nanoseconds of evt.reltime below a second.",
+        "relative_ns(e) % 1000000000",
+        "10_PADDED_DEC",
     ),
-    Field(
-        name="evt.time.iso8601",
-        klass=_K,
-        source="any",
-        type=T.CHARBUF,
-        doc="UTC date and time as in ISO 8601.",
-        code=fixed("time_iso8601(e)"),
-        json_code=_EPOCH,
-    ),
-    Field(
-        name="evt.datetime",
-        klass=_K,
-        source="any",
-        type=T.CHARBUF,
-        doc="Local date and time, with nanoseconds.",
-        code=fixed("date_time(e)"),
-        json_code=_EPOCH,
-    ),
-    Field(
-        name="evt.datetime.s",
-        klass=_K,
-        source="any",
-        type=T.CHARBUF,
-        doc="Local date and time.",
-        code=fixed("date_time_s(e)"),
-        json_code=_EPOCH,
-    ),
-    Field(
-        name="evt.outputtime",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="The same as evt.time.",
-        code=fixed("time_of_day(e)"),
-        json_code=_EPOCH,
-    ),
-    Field(
-        name="evt.rawtime",
-        klass=_K,
-        source="any",
-        type=T.ABSTIME,
-        doc="Epoch time in ns.",
-        code=fixed("e.ts"),
-        print_format="DEC",
-    ),
-    Field(
-        name="evt.rawtime.s",
-        klass=_K,
-        source="any",
-        type=T.ABSTIME,
-        doc="Epoch time, whole seconds.",
-        code=fixed("e.ts // 1000000000"),
-        print_format="DEC",
-    ),
-    Field(
-        name="evt.rawtime.ns",
-        klass=_K,
-        source="any",
-        type=T.ABSTIME,
-        doc="Nanoseconds below the second.",
-        code=fixed("e.ts % 1000000000"),
-        print_format="10_PADDED_DEC",
-    ),
-    Field(
-        name="evt.reltime",
-        klass=_K,
-        source="any",
-        type=T.RELTIME,
-        doc="Time since the agent started, ns.",
-        code=fixed("relative_ns(e)"),
-        print_format="10_PADDED_DEC",
-    ),
-    Field(
-        name="evt.reltime.s",
-        klass=_K,
-        source="any",
-        type=T.RELTIME,
-        doc="Whole seconds of evt.reltime.",
-        code=fixed("relative_ns(e) // 1000000000"),
-        print_format="DEC",
-    ),
-    Field(
-        name="evt.reltime.ns",
-        klass=_K,
-        source="any",
-        type=T.RELTIME,
-        doc="Nanoseconds of evt.reltime below a second.",
-        code=fixed("relative_ns(e) % 1000000000"),
-        print_format="10_PADDED_DEC",
-    ),
-    Field(
-        name="evt.pluginname",
-        klass=_K,
-        source="any",
-        type=T.CHARBUF,
-        doc="Plugin that made the event; missing for system calls.",
-        code=fixed("None"),
-    ),
-    Field(
-        name="evt.plugininfo",
-        klass=_K,
-        source="any",
-        type=T.CHARBUF,
-        doc="A plugin's summary of its event; missing for system calls.",
-        code=fixed("None"),
-    ),
-    Field(
-        name="evt.source", klass=_K, source="any", type=T.CHARBUF, doc="Source of the event.", code=fixed("'syscall'")
-    ),
-    Field(
-        name="evt.is_async",
-        klass=_K,
-        source="any",
-        type=T.BOOL,
-        doc="Whether the event was injected.",
-        code=fixed("False"),
-    ),
-    Field(
-        name="evt.asynctype",
-        klass=_K,
-        source="any",
-        type=T.CHARBUF,
-        doc="Name of an injected event.",
-        code=fixed("None"),
-    ),
-    Field(
-        name="evt.hostname",
-        klass=_K,
-        source="any",
-        type=T.CHARBUF,
-        doc="Name of the host: FALCO_HOSTNAME when it is set.",
-        code=fixed("HOSTNAME"),
-    ),
+    _row("evt.pluginname", T.CHARBUF, "Plugin that made the event; missing for system calls.", "None"),
+    _row("evt.plugininfo", T.CHARBUF, "A plugin's summary of its event; missing for system calls.", "None"),
+    _row("evt.source", T.CHARBUF, "Source of the event.", "'syscall'"),
+    _row("evt.is_async", T.BOOL, "Whether the event was injected.", "False"),
+    _row("evt.asynctype", T.CHARBUF, "Name of an injected event.", "None"),
+    _row("evt.hostname", T.CHARBUF, "Name of the host: FALCO_HOSTNAME when it is set.", "HOSTNAME"),
     Field(
         name="util.cnt",
         klass="utils",

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+PrintFormat = Literal["NA", "DEC", "HEX", "ID", "DIR", "10_PADDED_DEC"]
 
 
 class FieldType(StrEnum):
@@ -80,7 +82,7 @@ class Field:
     no_transformer: bool = False
     deprecated: bool = False
     dotted_arg: bool = False
-    print_format: Literal["NA", "DEC", "HEX", "ID", "DIR", "10_PADDED_DEC"] = "NA"
+    print_format: PrintFormat = "NA"
     multi: Literal["", "any", "endpoints"] = ""
     check_arg: Callable[[str], str | None] | None = None
     process_fixed: bool = False
@@ -94,6 +96,13 @@ class Field:
 def fixed(expression: str) -> Callable[[str | None], str]:
     """Code that does not depend on the argument."""
     return lambda _arg: expression
+
+
+def row(
+    klass: str, name: str, kind: FieldType, doc: str, expression: str, print_format: PrintFormat = "NA", **more: Any
+) -> Field:
+    """A row whose code does not depend on an argument; `more` are further attributes of `Field`."""
+    return Field(name=name, klass=klass, type=kind, doc=doc, code=fixed(expression), print_format=print_format, **more)
 
 
 def index_error(name: str) -> Callable[[str], str | None]:

@@ -53,7 +53,7 @@ def joined(e: Event, name: str) -> str:
 
 
 def arg_of(e: Event, index: int) -> str:
-    args = e.process.args
+    args: tuple[str, ...] = e.process.args
     return args[index] if index < len(args) else ""
 
 
@@ -81,7 +81,7 @@ def ancestor_env(e: Event, name: str) -> str | None:
 
 
 def work_directory(e: Event) -> str:
-    cwd = e.process.cwd
+    cwd: str = e.process.cwd
     return cwd if not cwd or cwd.endswith("/") else cwd + "/"
 
 

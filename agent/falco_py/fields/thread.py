@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from .model import Field, FieldType, fixed
+from .model import Field, FieldType, row
 
 if TYPE_CHECKING:
     from falco_py.events.event import Event
@@ -88,57 +89,24 @@ def cgroup_path(e: Event, subsystem: str) -> str | None:
 
 
 _K = "thread"
+_row = partial(row, _K)
 _MAIN = "(e.header.tid == e.header.pid)"
 ROWS: tuple[Field, ...] = (
     *(
-        Field(
-            name=f"thread.cap_{name}",
-            klass=_K,
-            type=T.CHARBUF,
-            doc=f"Names of the {name} capabilities.",
-            code=fixed(f"capability_names(e.header.cap_{name})"),
+        _row(
+            f"thread.cap_{name}",
+            T.CHARBUF,
+            f"Names of the {name} capabilities.",
+            f"capability_names(e.header.cap_{name})",
         )
         for name in ("permitted", "inheritable", "effective")
     ),
-    Field(
-        name="thread.pfmajor",
-        klass=_K,
-        type=T.UINT64,
-        doc="Major page faults at the last exec.",
-        code=fixed("e.process.pgft_maj"),
-        print_format="DEC",
-    ),
-    Field(
-        name="thread.pfminor",
-        klass=_K,
-        type=T.UINT64,
-        doc="Minor page faults at the last exec.",
-        code=fixed("e.process.pgft_min"),
-        print_format="DEC",
-    ),
-    Field(name="thread.tid", klass=_K, type=T.INT64, doc="Thread id.", code=fixed("e.header.tid"), print_format="ID"),
-    Field(
-        name="thread.ismain",
-        klass=_K,
-        type=T.BOOL,
-        doc="Whether the thread is the first of its process.",
-        code=fixed(_MAIN),
-    ),
-    Field(
-        name="thread.vtid",
-        klass=_K,
-        type=T.INT64,
-        doc="Thread id in the pid namespace of the process.",
-        code=fixed("(e.header.vtid or None)"),
-        print_format="ID",
-    ),
-    Field(
-        name="thread.cgroups",
-        klass=_K,
-        type=T.CHARBUF,
-        doc="All cgroups as subsystem=path.",
-        code=fixed("cgroups_text(e)"),
-    ),
+    _row("thread.pfmajor", T.UINT64, "Major page faults at the last exec.", "e.process.pgft_maj", "DEC"),
+    _row("thread.pfminor", T.UINT64, "Minor page faults at the last exec.", "e.process.pgft_min", "DEC"),
+    _row("thread.tid", T.INT64, "Thread id.", "e.header.tid", "ID"),
+    _row("thread.ismain", T.BOOL, "Whether the thread is the first of its process.", _MAIN),
+    _row("thread.vtid", T.INT64, "Thread id in the pid namespace of the process.", "(e.header.vtid or None)", "ID"),
+    _row("thread.cgroups", T.CHARBUF, "All cgroups as subsystem=path.", "cgroups_text(e)"),
     Field(
         name="thread.cgroup",
         klass=_K,
@@ -149,20 +117,18 @@ ROWS: tuple[Field, ...] = (
         arg_kind="key",
         dotted_arg=True,
     ),
-    Field(
-        name="thread.vmsize",
-        klass=_K,
-        type=T.UINT64,
-        doc="As proc.vmsize; 0 for threads but the first.",
-        code=fixed(f"(e.process.vm_size_kb if {_MAIN} else 0)"),
-        print_format="DEC",
+    _row(
+        "thread.vmsize",
+        T.UINT64,
+        "As proc.vmsize; 0 for threads but the first.",
+        f"(e.process.vm_size_kb if {_MAIN} else 0)",
+        "DEC",
     ),
-    Field(
-        name="thread.vmrss",
-        klass=_K,
-        type=T.UINT64,
-        doc="As proc.vmrss; 0 for threads but the first.",
-        code=fixed(f"(e.process.vm_rss_kb if {_MAIN} else 0)"),
-        print_format="DEC",
+    _row(
+        "thread.vmrss",
+        T.UINT64,
+        "As proc.vmrss; 0 for threads but the first.",
+        f"(e.process.vm_rss_kb if {_MAIN} else 0)",
+        "DEC",
     ),
 )

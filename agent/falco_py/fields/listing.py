@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The catalogue becomes the text of `--list`: plain, names only, Markdown or JSON."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from .catalogue import CATALOGUE, static_fields
+
+if TYPE_CHECKING:
+    from .model import Field
+
+Form = Literal["text", "markdown", "json"]
+
+SOURCES = ("syscall",)
+_WIDTH = 120
+_NAME_WIDTH = 30
+
+
+class _Class(NamedTuple):
+    name: str
+    short: str
+    about: str
+
+
+_CLASSES: tuple[_Class, ...] = (
+    _Class("gen_event", "All events", "Number, time, source and host of an event."),
+    _Class("evt", "System calls", "The call, its parameters and its result."),
+    _Class("process", "Processes", "The process of the event, its parents, session and executable."),
+    _Class("thread", "Threads", "The thread of the event: capabilities and cgroups."),
+    _Class("user", "Users", "The user of the event."),
+    _Class("group", "Groups", "The group of the event."),
+    _Class("fd", "File descriptors", "The file or socket that the event is about, as the kernel saw it."),
+    _Class("fspath", "Paths", "The paths that a successful call acted on."),
+    _Class("container", "Containers", "The container of the process."),
+    _Class("k8s", "Kubernetes", "The pod of the process."),
+    _Class("k8smeta", "Kubernetes objects", "The pod of the process, under the names of the k8smeta plugin."),
+    _Class("utils", "Tools", "Helpers for tests and outputs."),
+    _Class("static", "Constants", "Constants of the configuration."),
+)
+
+
+def listing(source: str | None = None, names_only: bool = False, form: Form = "text") -> str:
+    """The fields of `source` (all for None or ""), with a newline at the end.
+
+    Raises ValueError for a source that there is not.
+    """
+    if source and source not in SOURCES:
+        raise ValueError(f"unknown event source {source!r}; there are: {', '.join(SOURCES)}")
+    groups = _groups()
+    if names_only:
+        names = [field.name for _, fields in groups for field in fields]
+        return json.dumps(names, indent=2) + "\n" if form == "json" else "\n".join(names) + "\n"
+    if form == "json":
+        return json.dumps({"fieldclasses": [_class_json(*group) for group in groups]}, indent=2) + "\n"
+    return "\n".join((_markdown if form == "markdown" else _text)(*group) for group in groups)
+
+
+def _groups() -> list[tuple[_Class, list[Field]]]:
+    fields = [*CATALOGUE.values(), *static_fields()]
+    groups = [(klass, [field for field in fields if field.klass == klass.name]) for klass in _CLASSES]
+    return [(klass, members) for klass, members in groups if members]
+
+
+def _sources(members: list[Field]) -> list[str]:
+    """No source named means every source."""
+    return [] if all(field.source == "any" for field in members) else list(SOURCES)
+
+
+def _tags(field: Field) -> list[str]:
+    """What a reader must know to use the field."""
+    tags = []
+    if field.type == "BOOL" or field.is_list:
+        tags.append("LIST" if field.is_list else "BOOL")
+    if field.filter_only:
+        tags.append("FILTER ONLY")
+    if field.deprecated:
+        tags.append("DEPRECATED")
+    if field.arg == "required":
+        tags.append("ARG REQUIRED")
+    elif field.arg == "optional":
+        tags.append("ARG ALLOWED")
+    return tags
+
+
+def _described(field: Field) -> str:
+    tags = _tags(field)
+    return f"({', '.join(tags)}) {field.doc}" if tags else field.doc
+
+
+def _text(klass: _Class, members: list[Field]) -> str:
+    lines = [
+        "-" * _NAME_WIDTH,
+        f"{'Field Class:':<{_NAME_WIDTH}}{klass.name} ({klass.short})",
+        f"{'Description:':<{_NAME_WIDTH}}{klass.about}",
+        f"{'Event Sources:':<{_NAME_WIDTH}}{', '.join(_sources(members)) or 'all'}",
+        "",
+    ]
+    for field in members:
+        wrapped = textwrap.wrap(_described(field), _WIDTH - _NAME_WIDTH)
+        if len(field.name) >= _NAME_WIDTH:
+            lines.append(field.name)
+            first = ""
+        else:
+            first = field.name
+        lines.append(f"{first:<{_NAME_WIDTH}}{wrapped[0]}")
+        lines += [" " * _NAME_WIDTH + line for line in wrapped[1:]]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown(klass: _Class, members: list[Field]) -> str:
+    lines = [
+        f"## Field Class: {klass.name}",
+        "",
+        klass.about,
+        "",
+        f"Event Sources: {', '.join(_sources(members)) or 'all'}",
+        "",
+        "Name | Type | Description",
+        ":----|:-----|:-----------",
+    ]
+    lines += [f"`{field.name}` | {field.type} | {_escaped(_described(field))}" for field in members]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "\\<")
+
+
+def _class_json(klass: _Class, members: list[Field]) -> dict[str, Any]:
+    return {
+        "name": klass.name,
+        "shortdesc": klass.short,
+        "desc": klass.about,
+        "event_sources": _sources(members),
+        "fields": [
+            {
+                "name": field.name,
+                "type": str(field.type),
+                "desc": field.doc,
+                "details": {
+                    "is_list": field.is_list,
+                    "is_deprecated": field.deprecated,
+                    "is_filter_only": field.filter_only,
+                    "arg": field.arg,
+                },
+            }
+            for field in members
+        ],
+    }
