@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from falco_py.events import syscalls, text
+from falco_py.events.record import PathItem
 
 from .model import Field, FieldType, fixed, row
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 T = FieldType
 
-# Event types of the syscall source that no system call made.
-NOT_SYSCALLS = frozenset({"procexit", "signaldeliver", "page_fault", "switch", "drop", "container", "asyncevent"})
+# Event types of the syscall source that are no system calls.
+NOT_SYSCALLS = syscalls.NEVER | {"procexit"}
 _FILE_KINDS = frozenset({"file", "directory"})
 _NET_KINDS = frozenset({"ipv4", "ipv6"})
 _IPC_KINDS = frozenset({"unix", "pipe", "event", "signalfd", "eventpoll", "inotify", "timerfd"})
@@ -27,23 +28,25 @@ _OPEN_MODES = frozenset({"open", "openat", "openat2"})
 O_RDONLY, O_WRONLY, O_CREAT, O_TMPFILE, O_F_CREATED = 0x1, 0x2, 0x4, 0x2000, 0x4000
 _EXEC_BITS = 0o111
 _DIRECTORY_FDS = ("dirfd", "olddirfd", "olddir", "linkdirfd")
+_PATHS = ("name", "path", "pathname", "filename", "oldpath", "linkpath")
 
 _indices: dict[str, tuple[Row, dict[str, int]]] = {}
 
 
 def param_index(e: Event, name: str) -> int | None:
-    """Where parameter `name` stands in the event's row."""
+    """Where parameter `name` stands in the event's row; hidden ones are not found."""
     row = e.row
     known = _indices.get(row.name)
     if known is None or known[0] is not row:
-        known = _indices[row.name] = row, {param.name: i for i, param in enumerate(row.params)}
+        shown = {param.name: i for i, param in enumerate(row.params) if not param.name.startswith("_")}
+        known = _indices[row.name] = row, shown
     return known[1].get(name)
 
 
 def param(e: Event, name: str) -> Any:
     """The typed value of a parameter, None when the event has no such parameter or it is missing."""
     index = param_index(e, name)
-    return None if index is None else e.arg(index)
+    return None if index is None else text.value(e, index)
 
 
 def arg_by_name(e: Event, name: str) -> str | None:
@@ -52,7 +55,8 @@ def arg_by_name(e: Event, name: str) -> str | None:
 
 
 def arg_at(e: Event, index: int) -> str | None:
-    return text.arg_text(e, index) if index < len(e.row.params) else None
+    params = e.row.params
+    return None if index >= len(params) or params[index].name.startswith("_") else text.arg_text(e, index)
 
 
 def raw_arg(e: Event, name: str) -> Any:
@@ -153,20 +157,13 @@ def is_open_create(e: Event) -> bool:
 
 
 def abs_path(e: Event, which: str = "") -> str | None:
-    """The path that a call with a directory fd names, as text; `which` is "src" or "dst" for calls with two."""
-    if which == "src":
-        names: tuple[str, ...] = ("oldpath", "target")
-    elif which == "dst":
-        names = ("newpath", "linkpath")
-    else:
-        names = ("name", "path", "pathname", "filename")
+    """The path that a call with a directory fd names; `which` is "dst" for the second path of calls with two."""
     if all(param_index(e, name) is None for name in _DIRECTORY_FDS):
         return None
-    for name in names:
+    for name in ("newpath",) if which == "dst" and param_index(e, "newpath") is not None else _PATHS:
         value = param(e, name)
-        absolute = getattr(value, "absolute", None)
-        if absolute is not None:
-            return str(absolute)
+        if isinstance(value, PathItem):
+            return value.raw if value.raw.startswith("/") else value.absolute
     return None
 
 
@@ -224,7 +221,7 @@ def _name_error(arg: str) -> str | None:
 
 
 def _type_error(arg: str) -> str | None:
-    return None if arg in syscalls.ROWS else f"unknown event type {arg}"
+    return None if arg in syscalls.ROWS or arg in syscalls.NEVER else f"unknown event type {arg}"
 
 
 def _abspath_error(arg: str) -> str | None:
