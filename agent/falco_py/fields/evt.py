@@ -59,9 +59,25 @@ def arg_at(e: Event, index: int) -> str | None:
     return None if index >= len(params) or params[index].name.startswith("_") else text.arg_text(e, index)
 
 
-def raw_arg(e: Event, name: str) -> Any:
+def raw_int(e: Event, name: str) -> int | None:
+    """A parameter as a number; None for an event that has something else under this name."""
     index = param_index(e, name)
-    return None if index is None else text.raw_value(e, index)
+    got = None if index is None else text.raw_value(e, index)
+    return got if isinstance(got, int) else None
+
+
+def raw_bytes(e: Event, name: str) -> bytes | None:
+    index = param_index(e, name)
+    got = None if index is None else text.raw_value(e, index)
+    return got.encode("utf-8", "surrogateescape") if isinstance(got, str) else got if isinstance(got, bytes) else None
+
+
+def raw_chars(e: Event, name: str) -> str | None:
+    index = param_index(e, name)
+    got = None if index is None else text.raw_value(e, index)
+    if isinstance(got, bytes):
+        return got.decode("utf-8", "surrogateescape")
+    return None if got is None else str(got)
 
 
 def args_text(e: Event) -> str:
@@ -239,9 +255,13 @@ def _raw_type(arg: str | None) -> FieldType:
         return T.CHARBUF
     if word in ("BYTEBUF", "CHARBUFARRAY"):
         return T.BYTEBUF
-    if word == "BOOL":
-        return T.BOOL
     return T.UINT64 if word.startswith(("UINT", "FLAGS", "ENUMFLAGS")) else T.INT64
+
+
+def _raw_code(arg: str | None) -> str:
+    kind = _raw_type(arg)
+    read = "raw_chars" if kind is T.CHARBUF else "raw_bytes" if kind is T.BYTEBUF else "raw_int"
+    return f"{read}(e, {arg!r})"
 
 
 def _arg_code(arg: str | None) -> str:
@@ -318,7 +338,7 @@ ROWS: tuple[Field, ...] = (
         klass=_K,
         type=T.DYN,
         doc="One parameter as a value of its own type (evt.rawarg.size).",
-        code=lambda arg: f"raw_arg(e, {arg!r})",
+        code=_raw_code,
         arg="required",
         arg_kind="key",
         dotted_arg=True,

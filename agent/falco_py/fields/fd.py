@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from falco_py.events.text import user_dev
+
 from .model import Field, FieldType, fixed, index_error, row
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ T = FieldType
 MINOR_BITS = 20  # of the kernel's dev_t
 UPPER, LOWER = 1, 2  # layers of an overlay file system
 CLIENT_IP, CLIENT_PORT, SERVER_IP, SERVER_PORT = range(4)
-_NO_DIRECTORY_TYPES = ("open", "openat", "openat2", "creat")
+_OPENS = frozenset({"open", "openat", "openat2", "creat"})
 
 
 def _entry(e: Event) -> Any:
@@ -47,7 +49,7 @@ def fd_directory(e: Event) -> str | None:
     if name is None:
         return None
     if _entry(e) is None:
-        return directory_of(name) if e.name in _NO_DIRECTORY_TYPES else None
+        return directory_of(name) if e.name in _OPENS else None
     kind = e.fd_type
     if kind == "directory":
         return name
@@ -106,8 +108,9 @@ def in_container(e: Event, name: str | None) -> str | None:
 
 
 def fd_device(e: Event) -> int | None:
+    """The device as stat(2) gives it."""
     fd = _entry(e)
-    return None if fd is None else fd.dev
+    return None if fd is None else user_dev(fd.dev)
 
 
 def fd_device_major(e: Event) -> int | None:

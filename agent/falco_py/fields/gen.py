@@ -108,6 +108,6 @@ ROWS: tuple[Field, ...] = (
         type=T.UINT64,
         doc="Counts how often it was read.",
         code=fixed("count_up(e)"),
-        print_format="DEC",
+        print_format="ID",
     ),
 )

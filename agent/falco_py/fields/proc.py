@@ -80,6 +80,19 @@ def ancestor_env(e: Event, name: str) -> str | None:
     return None
 
 
+def thread_name(e: Event) -> str:
+    """The name at the moment of the event."""
+    return e.header.comm.decode("utf-8", "surrogateescape")
+
+
+def command_line(e: Event) -> str:
+    process = e.process
+    name = thread_name(e)
+    if name == process.comm:
+        return str(process.cmdline)
+    return f"{name} {process.args_text}" if process.args else name
+
+
 def work_directory(e: Event) -> str:
     cwd: str = e.process.cwd
     return cwd if not cwd or cwd.endswith("/") else cwd + "/"
@@ -253,7 +266,7 @@ ROWS: tuple[Field, ...] = (
     ),
     _row("proc.pexepath", T.CHARBUF, "Path of the parent's executable.", "value_of(parent_of(e), 'exepath')"),
     _ancestor_row("proc.aexepath", "exepath", "Path of the executable"),
-    _row("proc.name", T.CHARBUF, "Name of the process (at most 15 bytes).", "e.process.comm", process_fixed=True),
+    _row("proc.name", T.CHARBUF, "Name of the thread (at most 15 bytes).", "thread_name(e)"),
     _row("proc.pname", T.CHARBUF, "Name of the parent.", "value_of(parent_of(e), 'comm')"),
     _ancestor_row("proc.aname", "comm", "Name"),
     Field(
@@ -277,7 +290,7 @@ ROWS: tuple[Field, ...] = (
         arg_kind="index",
         check_arg=index_error("proc.aargs"),
     ),
-    _row("proc.cmdline", T.CHARBUF, "Name and arguments.", "e.process.cmdline", process_fixed=True),
+    _row("proc.cmdline", T.CHARBUF, "Name of the thread and arguments of the process.", "command_line(e)"),
     _row("proc.pcmdline", T.CHARBUF, "Name and arguments of the parent.", "value_of(parent_of(e), 'cmdline')"),
     _ancestor_row("proc.acmdline", "cmdline", "Name and arguments"),
     _row(
