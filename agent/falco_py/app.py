@@ -101,6 +101,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
     from .engine.loop import Loop
     from .kernel import host
     from .kernel.load import Capture
+    from .kernel.pushdown import plan
     from .kernel.reader import Reader
     from .state.processes import ProcessTable
     from .state.users import Users
@@ -131,6 +132,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
     handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         capture.want(wanted_events(bundle))
+        capture.filter_opens(plan((rule.event_types, rule.tree) for rule in bundle.rules))
         capture.attach()
         table.scan()
         log.info(

@@ -51,41 +51,125 @@ static __always_inline bool name_hits(u64 name, struct vector *open)
 	return found && vector_meets(found, open);
 }
 
+/* 1 or 0 without a branch: each branch in a loop is another path for the verifier. Both below 2^31. */
+static __always_inline u32 equal(u32 a, u32 b)
+{
+	u32 x = a ^ b;
+
+	barrier_var(x);
+	x -= 1;
+	barrier_var(x);
+	return x >> 31;
+}
+
 /*
  * Reads the path at b[at] to its end. Its text alone tells where it leads unless it has a component `.` or `..`, an
- * empty one, or goes on after SCAN_BYTES. `dots` counts the characters of a component while all of them are dots, 3 is any
- * other. The state lies in the map so that the verifier sees one turn like the next.
+ * empty one, or goes on after SCAN_BYTES; "../" anywhere is not decided either, so that rules about it see all of it. `dots`
+ * counts the dots just read, `length` the characters of the component. The state lies in the map so that the
+ * verifier sees one turn like the next.
  */
 static __always_inline bool scan_passed(struct path_buf *p, u32 at, bool absolute)
 {
-	p->dots = absolute ? 3 : 0;
+	p->dots = 0;
+	p->length = absolute; /* nothing stands before the first slash */
 	p->last_slash = at - 1;
 	for (u32 i = 0; i < SCAN_BYTES; i++) {
 		u32 here = at + i;
 		u32 dots = p->dots;
-		u8 c = p->b[bounded(here, 2 * PATH_BYTES)];
+		u32 length = p->length;
+		u32 last = p->last_slash;
+		u32 c = p->b[bounded(here, 2 * PATH_BYTES)];
+		u32 slash, undecided;
 
 		if (!c)
-			return dots == 3;
-		if (c == '/') {
-			if (dots < 3)
-				return false;
-			p->dots = 0;
-			p->last_slash = here;
-		} else if (c == '.' && dots < 3) {
-			p->dots = dots + 1;
-		} else {
-			p->dots = 3;
-		}
+			return length && !(dots && dots == length);
+		slash = equal(c, '/');
+		undecided = equal(length, 0) | equal(dots, length) | ((1 - dots) >> 31);
+		if (slash & undecided)
+			return false;
+		p->dots = (dots + 1) * equal(c, '.');
+		p->length = (length + 1) * (1 - slash);
+		p->last_slash = last + (here - last) * slash;
 	}
 	return false;
 }
 
+#define WORD	     sizeof(u64)
+#define EACH_BYTE(c) (0x0101010101010101ULL * (c))
+
+/* 0x80 in each byte of `word` that is `c`. */
+static __always_inline u64 bytes_equal(u64 word, u8 c)
+{
+	u64 x = word ^ EACH_BYTE(c);
+
+	return ~(((x & EACH_BYTE(0x7f)) + EACH_BYTE(0x7f)) | x | EACH_BYTE(0x7f));
+}
+
+static __always_inline u64 word_at(struct path_buf *p, u32 at)
+{
+	return *(u64 *)&p->b[bounded(at, 2 * PATH_BYTES)];
+}
+
+/*
+ * Whether the path at b[at] is plain at first sight, eight characters at a time: no slash before a slash, a dot or the end, no
+ * dot before a slash or the end. What is not goes through scan_passed().
+ */
+static __always_inline bool looks_plain(struct path_buf *p, u32 at)
+{
+	u64 carry = 0; /* classes of the character before the word: 1 slash, 2 dot */
+
+	for (u32 i = 0; i < SCAN_BYTES / WORD; i++) {
+		u64 word = word_at(p, at + i * WORD);
+		u64 slash = bytes_equal(word, '/');
+		u64 dot = bytes_equal(word, '.');
+		u64 end = bytes_equal(word, 0);
+		u64 after_slash = slash << 8 | (carry & 0x80);
+		u64 after_dot = dot << 8 | (carry >> 8 & 0x80);
+
+		if ((after_slash & (slash | dot | end)) | (after_dot & (slash | end)))
+			return false;
+		if (end)
+			return true;
+		carry = slash >> 56 | (dot >> 56) << 8;
+		barrier_var(carry);
+	}
+	return false;
+}
+
+/* Whether the path at b[passed], of `len` characters, is the one at b[start]. */
+static __always_inline bool same_path(struct path_buf *p, u32 start, u32 passed, u32 len)
+{
+	if (PATH_BYTES - start != len || len >= SCAN_BYTES)
+		return false;
+	for (u32 i = 0; i < SCAN_BYTES / WORD; i++) {
+		u32 done = i * WORD;
+		u64 differ;
+
+		if (done >= len)
+			return true;
+		differ = word_at(p, start + done) ^ word_at(p, passed + done);
+		if (len - done < WORD)
+			differ &= (1ULL << ((len - done) * 8 & 63)) - 1;
+		if (differ)
+			return false;
+	}
+	return true;
+}
+
 #define PASSED_AT (PATH_BYTES + sizeof(u32)) /* an absolute path as passed, with room in front */
 
-/* Looks up the path as passed, joined to its directory. */
+/* Last components are looked up only where a clause that is still open names one. */
+static __always_inline bool wants_names(struct vector *open)
+{
+	return vector_meets(open, &control.named);
+}
+
+/*
+ * The path as passed, joined to its directory. `resolved` is where the resolved path starts in path_buf, 0 when the file was
+ * not opened; it is decided already, so a passed path that is the same needs no look-up.
+ */
 static __always_inline int filter_passed(struct record *r, struct row *row, struct path_buf *p,
-					 struct vector *open)
+					 struct vector *open, u32 resolved)
 {
 	u64 from = r->args[bounded(row->path_arg, ARGS)];
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -94,12 +178,15 @@ static __always_inline int filter_passed(struct record *r, struct row *row, stru
 	u32 start, at;
 	int walked;
 	s32 dirfd;
-	u8 first = 0;
+	long n;
 
-	if (bpf_probe_read_user(&first, 1, (void *)from))
+	n = bpf_probe_read_user_str(&p->b[PASSED_AT], SCAN_BYTES, (void *)from);
+	if (n <= 1)
 		return KEEP;
-	if (first == '/') {
+	if (p->b[PASSED_AT] == '/') {
 		at = start = PASSED_AT;
+		if (resolved && same_path(p, resolved, PASSED_AT, n - 1))
+			return DROP;
 	} else {
 		dirfd = row->dir_arg == OPERAND_CWD ? AT_FDCWD
 						    : (s32)r->args[bounded(row->dir_arg, ARGS)];
@@ -121,11 +208,13 @@ static __always_inline int filter_passed(struct record *r, struct row *row, stru
 			p->b[PATH_BYTES] = '/';
 			at++;
 		}
+		at = clamped(at, PASSED_AT);
+		if (bpf_probe_read_user_str(&p->b[at], SCAN_BYTES, (void *)from) <= 0)
+			return KEEP;
 	}
-	at = clamped(at, PASSED_AT);
-	if (bpf_probe_read_user_str(&p->b[at], SCAN_BYTES, (void *)from) <= 0)
-		return KEEP;
-	if (!scan_passed(p, at, first == '/'))
+	if (!wants_names(open) && looks_plain(p, at))
+		return path_hits(p, start, open) ? KEEP : DROP;
+	if (!scan_passed(p, at, at == PASSED_AT))
 		return KEEP;
 	if (path_hits(p, start, open))
 		return KEEP;
@@ -143,6 +232,7 @@ __attribute__((noinline)) int open_filter(u32 row_index)
 	struct vector *open;
 	struct file *file;
 	struct dentry *dentry;
+	u32 resolved = 0;
 	int walked;
 
 	if (!r || !row || !p)
@@ -162,14 +252,17 @@ __attribute__((noinline)) int open_filter(u32 row_index)
 		walked = walk_from_root(__builtin_preserve_access_index(&file->f_path));
 		if (walked & (WALK_FAILED | WALK_CUT | WALK_DETACHED))
 			return KEEP;
+		resolved = walked & WALK_START;
 		p->b[PATH_BYTES] = 0;
-		if (path_hits(p, walked & WALK_START, open))
+		if (path_hits(p, resolved, open))
 			return KEEP;
-		dentry = BPF_CORE_READ(file, f_path.dentry);
-		if (name_hits((u64)BPF_CORE_READ(dentry, d_name.name), open))
-			return KEEP;
+		if (wants_names(open)) {
+			dentry = BPF_CORE_READ(file, f_path.dentry);
+			if (name_hits((u64)BPF_CORE_READ(dentry, d_name.name), open))
+				return KEEP;
+		}
 	}
-	return filter_passed(r, row, p, open);
+	return filter_passed(r, row, p, open, resolved);
 }
 
 #endif

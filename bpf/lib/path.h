@@ -21,17 +21,45 @@
 
 struct dentry_facts {
 	u64 parent;
-	u64 name;
+	u32 hash;
 	u32 len;
+	u64 name;
 };
 
+/* d_parent and d_name are neighbours in every kernel so far: one read instead of three. */
 static __always_inline void read_dentry(u64 at, struct dentry_facts *facts)
 {
 	struct dentry *dentry = (void *)at;
+	u32 parent = bpf_core_field_offset(dentry->d_parent);
 
+	if (bpf_core_field_offset(dentry->d_name) == parent + sizeof(u64)) {
+		bpf_probe_read_kernel(facts, sizeof(*facts), (void *)(at + parent));
+		return;
+	}
 	facts->parent = (u64)BPF_CORE_READ(dentry, d_parent);
 	facts->name = (u64)BPF_CORE_READ(dentry, d_name.name);
 	facts->len = BPF_CORE_READ(dentry, d_name.len);
+}
+
+struct mount_facts {
+	u64 parent;
+	u64 mountpoint;
+	u64 root;
+};
+
+static __always_inline void read_mount(u64 at, struct mount_facts *facts)
+{
+	struct mount *mount = (void *)at;
+	u32 parent = bpf_core_field_offset(mount->mnt_parent);
+
+	if (bpf_core_field_offset(mount->mnt_mountpoint) == parent + sizeof(u64) &&
+	    bpf_core_field_offset(mount->mnt.mnt_root) == parent + 2 * sizeof(u64)) {
+		bpf_probe_read_kernel(facts, sizeof(*facts), (void *)(at + parent));
+		return;
+	}
+	facts->parent = (u64)BPF_CORE_READ(mount, mnt_parent);
+	facts->mountpoint = (u64)BPF_CORE_READ(mount, mnt_mountpoint);
+	facts->root = (u64)BPF_CORE_READ(mount, mnt.mnt_root);
 }
 
 /* Puts "/name" in front of what is there; false when there is no room. */
@@ -68,31 +96,29 @@ __attribute__((noinline)) int path_walk(u64 dentry, u64 vfsmount, u64 root_dentr
 {
 	struct path_buf *p = path_scratch();
 	struct dentry_facts d = {};
+	struct mount_facts m = {};
 	u32 state = WALK_CUT;
-	u64 mnt_root;
 	u64 mount;
 
 	if (!p || !dentry)
 		return WALK_FAILED;
 	p->off = PATH_BYTES;
 	mount = vfsmount - bpf_core_field_offset(struct mount, mnt);
-	mnt_root = (u64)BPF_CORE_READ((struct vfsmount *)vfsmount, mnt_root);
+	read_mount(mount, &m);
 	for (int i = 0; i < PATH_DEPTH; i++) {
 		if (dentry == root_dentry && vfsmount == root_mount) {
 			state = 0;
 			break;
 		}
-		if (dentry == mnt_root) {
-			u64 up = (u64)BPF_CORE_READ((struct mount *)mount, mnt_parent);
-
-			if (up == mount) {
+		if (dentry == m.root) {
+			if (m.parent == mount) {
 				state = 0;
 				break;
 			}
-			dentry = (u64)BPF_CORE_READ((struct mount *)mount, mnt_mountpoint);
-			mount = up;
+			dentry = m.mountpoint;
+			mount = m.parent;
 			vfsmount = mount + bpf_core_field_offset(struct mount, mnt);
-			mnt_root = (u64)BPF_CORE_READ((struct vfsmount *)vfsmount, mnt_root);
+			read_mount(mount, &m);
 			continue;
 		}
 		read_dentry(dentry, &d);
@@ -155,9 +181,11 @@ static __always_inline int walk_from_root(struct path *path)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+	struct path at = {}, root = {};
 
-	return path_walk((u64)BPF_CORE_READ(path, dentry), (u64)BPF_CORE_READ(path, mnt),
-			 (u64)BPF_CORE_READ(fs, root.dentry), (u64)BPF_CORE_READ(fs, root.mnt));
+	bpf_core_read(&at, sizeof(at), path);
+	bpf_core_read(&root, sizeof(root), &fs->root);
+	return path_walk((u64)at.dentry, (u64)at.mnt, (u64)root.dentry, (u64)root.mnt);
 }
 
 static __always_inline void put_walked(struct record *r, int walked, u8 tag)

@@ -234,10 +234,12 @@ struct record {
  * so that the verifier knows nothing of it and one turn of a walk looks like the next.
  */
 struct path_buf {
-	u8 b[2 * PATH_BYTES];
+	u8 b[2 * PATH_BYTES + 8]; /* the last word may be read whole */
 	u32 off;
-	u32 dots; /* while a passed path is read: see scan_passed() */
-	u32 last_slash;
+	/* While a passed path is read, see scan_passed(); volatile, so that the compiler keeps them here. */
+	volatile u32 dots;
+	volatile u32 length;
+	volatile u32 last_slash;
 };
 
 /*
@@ -283,6 +285,7 @@ struct control {
 	u32 self;
 	u32 pad;
 	struct vector any_path; /* clauses that hold for any path */
+	struct vector named;	/* clauses that name a last component */
 	struct vector open_class[OPEN_CLASSES];
 	struct counters cpu[MAX_CPUS];
 };

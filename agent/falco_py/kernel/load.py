@@ -34,7 +34,7 @@ _ERRORS = ("scratch", "number", "full", "fd")
 # struct control of bpf/lib/types.h
 _SELF_OFFSET = MAX_SYSCALLS
 _VECTORS_OFFSET = MAX_SYSCALLS + 8
-_COUNTERS_OFFSET = _VECTORS_OFFSET + VECTOR_BYTES * (1 + OPEN_CLASSES)
+_COUNTERS_OFFSET = _VECTORS_OFFSET + VECTOR_BYTES * (2 + OPEN_CLASSES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,8 @@ def _paths(name: str, check: Check, values: Sequence[str]) -> Paths:
             return frozenset(_prefix(value) for value in values)
         if op in ("glob", "pmatch"):
             return _with_wildcards(op, values)
+    if name == "fd.nameraw" and op in ("contains", "glob", "startswith", "endswith") and all("../" in v for v in values):
+        return frozenset()  # the kernel keeps every open whose passed path holds "../", and only those can satisfy this
     if name == "fd.directory":
         if op in ("=", "==", "in", "intersects") and "/" not in values:
             whole = {_exact(value) for value in values}
@@ -323,8 +325,11 @@ def pack_vector(bits: int) -> bytes:
 
 
 def pack_control(made: Plan) -> bytes:
-    """The vectors of struct control: any_path, then open_class."""
-    return pack_vector(made.any_path) + b"".join(pack_vector(bits) for bits in made.open_class)
+    """The vectors of struct control: any_path, named, then open_class."""
+    named = 0
+    for bits in made.names.values():
+        named |= bits
+    return b"".join(pack_vector(bits) for bits in (made.any_path, named, *made.open_class))
 
 
 def pack_path(key: bytes) -> bytes:
