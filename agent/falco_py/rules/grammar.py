@@ -1,230 +1,340 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The text of a condition becomes a syntax tree.
+"""Condition text becomes a syntax tree.
 
-Macros stay references and lists were written out before. Invariant: a text either gives a tree or one `ConditionError`
-that points at the first character that cannot be understood.
+The common comparison is one regular expression, so that the grammar above it stays small and quick; what that
+expression does not take (transformers, field on the right, mistakes) goes through finer pieces, which know what they
+expected. Invariant: a text gives a tree or one `ConditionError` with an offset, never anything else.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 import pyparsing as pp
 
-from .operators import MODIFIERS, TRANSFORMERS, WORD_OPERATORS
-from .syntax import And, Call, Check, FieldExpr, ListExpr, Literal, MacroRef, Node, Not, Or
+from .operators import MODIFIERS, NUMBER_OPERATORS, OPERATORS, TRANSFORMERS, WORD_OPERATORS
+from .syntax import And, Call, Check, FieldExpr, ListExpr, Literal, MacroRef, Node, Not, Operand, Or
 
-MAX_DEPTH = 1000  # of parentheses, Falco's bound
-_FRAMES_PER_LEVEL = 48  # of Python, for one level of parentheses
+MAX_DEPTH = 1000  # nested parentheses
+_FRAMES_A_LEVEL = 40
+_CACHE_SIZE = 8192
 
+_BLANK = " \t\b\r\n"
+_B = r"[ \t\b\r\n]"
+_IDENT = r"[a-zA-Z][a-zA-Z0-9_]*+"
+_FIELD = rf"{_IDENT}(?:\.{_IDENT})++"
+_QUOTED = r"""(?:"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+')"""
+_BARE = r"""[^()"'\s=,]++"""
+_STRING = rf"(?:{_QUOTED}|{_BARE}(?!\())"
+_LIST = rf"\({_B}*+(?:{_STRING}(?:{_B}*+,{_B}*+{_STRING})*+{_B}*+)?\)"
+_ARG = rf"""\[(?P<arg>{_QUOTED}|[^\]\["'\s]++)\]"""
+_NUMBER = r"(?:0[xX][0-9a-zA-Z]++|[+-]?[0-9]++\.?[0-9]*+(?:[eE][+-][0-9]++)?)"
+_MODIFIER = rf"(?:{'|'.join(MODIFIERS)})"
+_NOT_A_NAME = r"(?!(?:and|or|not)(?![a-zA-Z0-9_]))"
+_NUMBER_OP = "|".join(NUMBER_OPERATORS)
+_WORD_OP = rf"(?:{'|'.join(WORD_OPERATORS)})(?={_B})"
+
+_CHECK = rf"""
+(?P<field>{_FIELD})(?:{_ARG})?{_B}*+
+(?: (?P<exists>exists)
+  | (?P<numop>{_NUMBER_OP}){_B}*+(?P<number>{_NUMBER})
+  | (?P<strop>==|=|!=|{_WORD_OP}){_B}*+
+    (?: (?P<modifier>{_MODIFIER}){_B}++(?:(?P<mlist>{_LIST})|(?P<mname>{_NOT_A_NAME}{_IDENT}(?![(.\[])))
+      | (?P<string>{_STRING}))
+  | (?P<listop>intersects|in|pmatch){_B}*+(?:(?P<list>{_LIST})|(?P<name>{_IDENT}(?![(.\[])))
+)"""
+
+_TOKEN = re.compile(rf"{_QUOTED}|{_BARE}|.", re.ASCII | re.DOTALL)
+_LIST_BEGUN = re.compile(rf"\({_B}*+(?:{_STRING}(?:{_B}*+,{_B}*+{_STRING})*+)?{_B}*+", re.ASCII | re.DOTALL)
+_STRING_RE = re.compile(_STRING, re.ASCII | re.DOTALL)
+_ESCAPE_RE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "\\": "\\", "/": "/", " ": "\\"}
 
 
 class ConditionError(Exception):
-    """`at` is the offset in the text."""
+    """The text is not a condition; `at` is the offset of what was not expected."""
 
     def __init__(self, at: int, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.at, self.message, self.hint = at, message, hint
 
 
-def unquoted(text: str, at: int) -> str:
-    """The value of a quoted string. Raises ConditionError for an escape that Falco does not know."""
-    quote, inner = text[0], text[1:-1]
-    if "\\" not in inner:
-        return inner
-    out, i = [], 0
-    while i < len(inner):
-        c = inner[i]
-        if c != "\\":
-            out.append(c)
-            i += 1
-            continue
-        nxt = inner[i + 1 : i + 2]
-        if nxt == quote:
-            out.append(quote)
-        elif nxt == "x" and re.fullmatch("[0-9a-fA-F]{2}", inner[i + 2 : i + 4]):
-            value = chr(int(inner[i + 2 : i + 4], 16))
-            if value == "\0":
-                raise ConditionError(at + 1 + i, "a string cannot hold a NUL character")
-            out.append(value)
-            i += 2
-        elif nxt in _ESCAPES:
-            out.append(_ESCAPES[nxt])
-        else:
+def _unquote(text: str, at: int) -> str:
+    """The value of a quoted string."""
+    quote = text[0]
+    body = text[1:-1]
+    if "\\" not in body:
+        return body
+
+    def value(match: re.Match[str]) -> str:
+        escape = match[1]
+        if escape == quote:
+            return quote
+        if escape[0] == "x" and len(escape) == 3:
+            if escape == "x00":
+                raise ConditionError(at + 1 + match.start(), "a string may not hold a NUL character")
+            return chr(int(escape[1:], 16))
+        if escape not in _ESCAPES:
             raise ConditionError(
-                at + 1 + i,
-                f"unsupported string escape sequence: \\{nxt}",
-                "write a backslash as \\\\; a dot in a regular expression as [.]",
+                at + 1 + match.start(),
+                f"unsupported string escape sequence: \\{escape}",
+                f"write \\\\{escape} for a backslash and '{escape}'",
             )
-        i += 2
-    return "".join(out)
+        return _ESCAPES[escape]
+
+    return _ESCAPE_RE.sub(value, body)
 
 
-_QUOTED = r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"""
-_FIELD = r"[a-zA-Z_][a-zA-Z0-9_]*(?:\.[a-zA-Z0-9_]+)+"
-_FIELD_WITH_ARG = re.compile(rf"(?P<name>{_FIELD})(?:\[(?P<arg>{_QUOTED}|[^\]\[\"'\s]+)\])?", re.DOTALL)
-_BARE = r"""[^()"'=,\s]+"""
-_NUMBER = r"0[xX][0-9a-fA-F]+|[+-]?\d+(?:\.\d*)?(?:[eE][+-]\d+)?"
+def _literal(text: str, at: int) -> Literal:
+    if text[0] in "\"'":
+        return Literal(_unquote(text, at), at, True)
+    return Literal(text, at)
 
 
-def _argument(raw: str | None, at: int) -> str | None:
-    return unquoted(raw, at) if raw and raw[0] in "\"'" else raw
+def _literals(text: str, at: int) -> tuple[Literal, ...]:
+    return tuple(_literal(m[0], at + m.start()) for m in _STRING_RE.finditer(text, 1, len(text) - 1))
 
 
-def _field(text: str, at: int, tokens: Any) -> FieldExpr:
-    found = _FIELD_WITH_ARG.fullmatch(tokens[0])
-    assert found is not None
-    return FieldExpr(found["name"], _argument(found["arg"], at + max(found.start("arg"), 0)), at)
+def _arg(text: str | None, at: int) -> str | None:
+    if text is None:
+        return None
+    return _unquote(text, at) if text[0] in "\"'" else text
 
 
-def _string(text: str, at: int, tokens: Any) -> Literal:
-    raw = tokens[0]
-    if raw[0] in "\"'":
-        return Literal(unquoted(raw, at), at, quoted=True)
-    return Literal(raw, at)
+def _check(match: re.Match[str]) -> Check:
+    at = match.start()
+    left = FieldExpr(match["field"], _arg(match["arg"], match.start("arg")), at)
+    kind = match.lastgroup
+    if kind == "exists":
+        return Check(left, "exists", None, at)
+    if kind == "string":
+        op = "=" if match["strop"] == "==" else match["strop"]
+        return Check(left, op, (_literal(match["string"], match.start("string")),), at)
+    if kind == "list":
+        return Check(left, match["listop"], _literals(match["list"], match.start("list")), at)
+    if kind == "number":
+        return Check(left, match["numop"], (Literal(match["number"], match.start("number")),), at)
+    if kind == "name":
+        return Check(left, match["listop"], (Literal(match["name"], match.start("name")),), at)
+    op = "=" if match["strop"] == "==" else match["strop"]
+    if kind == "mlist":
+        return Check(left, op, _literals(match["mlist"], match.start("mlist")), at, match["modifier"])
+    return Check(left, op, (Literal(match["mname"], match.start("mname")),), at, match["modifier"])
 
 
-def _call(text: str, at: int, tokens: Any) -> Call:
-    name, *args = tokens
+def _joined(kind: type[And] | type[Or], terms: list[Node]) -> Node:
+    if len(terms) == 1:
+        return terms[0]
+    flat: list[Node] = []
+    for term in terms:
+        if isinstance(term, kind):
+            flat.extend(term.terms)
+        else:
+            flat.append(term)
+    return kind(tuple(flat))
+
+
+def _negated(tokens: pp.ParseResults) -> Node:
+    nots, term = tokens
+    node: Node = term
+    if nots.count("not") % 2:
+        node = node.term if isinstance(node, Not) else Not(node)
+    return node
+
+
+def _regex(pattern: str, name: str = "") -> pp.ParserElement:
+    element = pp.Regex(re.compile(pattern, re.ASCII | re.DOTALL | re.VERBOSE))
+    return element.set_name(name) if name else element
+
+
+def _matched(pattern: str, name: str = "") -> pp.ParserElement:
+    """As `_regex`, the token is the match object."""
+    element = pp.Regex(re.compile(pattern, re.ASCII | re.DOTALL | re.VERBOSE), as_match=True)
+    return element.set_name(name) if name else element
+
+
+def _operands() -> tuple[pp.ParserElement, pp.ParserElement]:
+    """(field, transformer): the sides of a comparison that are no plain text; `val` counts as a transformer."""
+    field = _matched(rf"(?P<field>{_FIELD})(?:{_ARG})?(?!\[)", "a field")
+    field.add_parse_action(lambda t: FieldExpr(t[0]["field"], _arg(t[0]["arg"], t[0].start("arg")), t[0].start()))
+    bad_arg = _regex(rf"{_FIELD}\[").add_parse_action(_fail("expected a field argument such as [0] or [name] and ']'"))
+    string = _matched(_STRING, "a value").add_parse_action(lambda t: _literal(t[0][0], t[0].start()))
+    call = pp.Forward()
+    element = call | field | bad_arg | string
+    comma = pp.Suppress(",")
+    close = pp.Suppress(")").set_name("a ')' token")
+    items = _matched(r"\(").add_parse_action(lambda t: t[0].start()) + pp.Optional(pp.DelimitedList(element)) + close
+    items.add_parse_action(lambda t: ListExpr(tuple(t[1:]), t[0]))
+    argument = (items | element).set_name("a field or value as argument of the transformer")
+    index = _matched(_ARG).add_parse_action(lambda t: [("index", _arg(t[0]["arg"], t[0].start("arg")))])
+    names = "|".join((*TRANSFORMERS, "val"))
+    start = _matched(rf"(?P<name>{names})\(").add_parse_action(lambda t: [(t[0]["name"], t[0].start())])
+    call <<= start - argument - pp.ZeroOrMore(comma - argument) - close + pp.Optional(index)
+    call.add_parse_action(_call)
+    return field | bad_arg, call
+
+
+def _call(tokens: pp.ParseResults) -> Call:
+    (name, at), *args = tokens.as_list()
     index = None
-    if args and isinstance(args[-1], str):
-        index = _argument(args.pop()[1:-1], at)
-    return Call(name[:-1].strip(), tuple(args), at, index)
+    if args and isinstance(args[-1], tuple):
+        index = args.pop()[1]
+    operands: list[Operand] = args
+    return Call(name, tuple(operands), at, index)
 
 
-def _check(text: str, at: int, tokens: Any) -> Check:
-    left, op, *right = tokens
-    modifier = None
-    if right and isinstance(right[0], str) and right[0] in MODIFIERS:
-        modifier, *right = right
-    if op == "exists":
-        return Check(left, op, None, at)
-    if len(right) == 1 and isinstance(right[0], ListExpr):
-        return Check(left, op, tuple(right[0].items), at, modifier)  # type: ignore[arg-type]
-    if len(right) == 1 and isinstance(right[0], Literal):
-        return Check(left, op, (right[0],), at, modifier)
-    return Check(left, op, right[0], at, modifier)
-
-
-def _negated(text: str, at: int, tokens: Any) -> Node:
-    term: Node = tokens[-1]
-    return Not(term) if (len(tokens) - 1) % 2 else term
-
-
-def _joined(kind: type[And] | type[Or]) -> Any:
-    def action(text: str, at: int, tokens: Any) -> Node:
-        if len(tokens) == 1:
-            return tokens[0]  # type: ignore[no-any-return]
-        terms: list[Node] = []
-        for one in tokens:
-            terms.extend(one.terms if isinstance(one, kind) else (one,))
-        return kind(tuple(terms))
+def _fail(message: str) -> Any:
+    def action(_text: str, at: int, _tokens: pp.ParseResults) -> None:
+        raise ConditionError(at, message)
 
     return action
 
 
-def _grammar() -> pp.ParserElement:
-    left, right = pp.Suppress("("), pp.Suppress(")").set_name("a ')'")
-    comma = pp.Suppress(",")
-    field = pp.Regex(_FIELD_WITH_ARG).set_name("a field").set_parse_action(_field)
-    string = pp.Regex(f"{_QUOTED}|{_BARE}", re.DOTALL).set_name("a value").set_parse_action(_string)
-    number = pp.Regex(f"(?:{_NUMBER})(?=[\\s)]|$)").set_name("a number").set_parse_action(_string)
-    identifier = pp.Regex(r"[a-zA-Z][a-zA-Z0-9_]*(?![a-zA-Z0-9_.\[])").set_name("the name of a macro")
+def _build() -> pp.ParserElement:
+    check = _matched(_CHECK)
+    check.add_parse_action(lambda t: _check(t[0]))
 
-    operand = pp.Forward()
-    argument_list = pp.Forward()
-    transformer = pp.Regex("(?:" + "|".join(TRANSFORMERS) + r")\(")
-    index = pp.Regex(rf"\[(?:{_QUOTED}|[^\]\[\"'\s]+)\]", re.DOTALL).leave_whitespace()
-    call = (transformer + pp.Optional(operand + pp.ZeroOrMore(comma - operand)) - right + pp.Optional(index)).set_parse_action(
-        _call
+    field, right = _operands()
+    string = _matched(_STRING, "a value").add_parse_action(lambda t: [(_literal(t[0][0], t[0].start()),)])
+    number = _matched(_NUMBER).add_parse_action(lambda t: [(Literal(t[0][0], t[0].start()),)])
+    values = _matched(_LIST).add_parse_action(lambda t: [_literals(t[0][0], t[0].start())])
+    name = _matched(rf"{_NOT_A_NAME}{_IDENT}(?![(.\[])").add_parse_action(
+        lambda t: [(Literal(t[0][0], t[0].start()),)]
     )
-    argument_list <<= (left + pp.Optional(operand + pp.ZeroOrMore(comma - operand)) - right).set_parse_action(
-        lambda text, at, tokens: ListExpr(tuple(tokens), at)
+    modifier = _regex(rf"{_MODIFIER}(?={_B}++(?:\(|{_NOT_A_NAME}{_IDENT}))")
+    list_value = (values | right | name).set_name("a list of values such as (a, b): separate values with commas")
+    exists = pp.Literal("exists").add_parse_action(lambda: [("exists", None, None)])
+    by_number = _regex(_NUMBER_OP) - (number | right).set_name("a number")
+    by_number.add_parse_action(lambda t: [(t[0], None, t[1])])
+    many = modifier - list_value
+    many.add_parse_action(lambda t: [(t[0], t[1])])
+    one = right | string
+    one.add_parse_action(lambda t: [(None, t[0])])
+    by_text = _regex(rf"==|=|!=|{_WORD_OP}") - (many | one).set_name("a value (quote it when it holds blanks or ()=,)")
+    by_text.add_parse_action(lambda t: [("=" if t[0] == "==" else t[0], *t[1])])
+    by_list = _regex("intersects|in|pmatch") - list_value
+    by_list.add_parse_action(lambda t: [(t[0], None, t[1])])
+    operator = (exists | by_number | by_text | by_list).set_name(
+        "a valid check operator: one of " + ", ".join(f"'{op}'" for op in OPERATORS)
     )
-    operand <<= call | field | argument_list | string
-    right_field = (pp.Regex(r"val\(") + field - right).set_parse_action(_call) | call
+    careful = (right | field) - operator
+    careful.add_parse_action(lambda t: Check(t[0], t[1][0], t[1][2], t[0].at, t[1][1]))
 
-    values = (left + pp.Optional(string + pp.ZeroOrMore(comma - string)) - right).set_parse_action(
-        lambda text, at, tokens: ListExpr(tuple(tokens), at)
-    )
-    modifier = pp.Regex(r"(?<=\s)(?:" + "|".join(MODIFIERS) + r")(?=\s+[(])")
-    check = (
-        pp.Literal("exists")
-        | pp.Regex("<=|>=|<|>") - (right_field | number).set_name("a number")
-        | (
-            pp.Regex(r"==|=|!=|(?:" + "|".join(WORD_OPERATORS) + r")(?=\s)")
-            - ((modifier - values) | right_field | string).set_name("a value")
-        )
-        | pp.Regex("intersects|in|pmatch") - (values | right_field).set_name("a list such as (a, b)")
-    ).set_name("an operator: = != < <= > >= in intersects pmatch exists contains startswith endswith glob regex ...")
-
-    or_expr = pp.Forward()
-    comparison = ((call | field) - check).set_parse_action(_check)
-    macro = identifier.copy().set_parse_action(lambda text, at, tokens: MacroRef(tokens[0], at))
-    group = left - or_expr - right
-    term = (group | comparison | macro).set_name("a '(', a comparison of a field, or the name of a macro")
-    negation = pp.Regex(r"not(?=[\s(])")
-    not_expr = (pp.ZeroOrMore(negation) + term).set_parse_action(_negated)
-    and_expr = (not_expr + pp.ZeroOrMore(pp.Suppress(pp.Regex(r"and(?=[\s(])")) - not_expr)).set_parse_action(
-        _joined(And)
-    )
-    or_expr <<= (and_expr + pp.ZeroOrMore(pp.Suppress(pp.Regex(r"or(?=[\s(])")) - and_expr)).set_parse_action(
-        _joined(Or)
-    )
-    return or_expr + pp.StringEnd().set_name("'and', 'or' or the end")
+    macro = _matched(rf"{_IDENT}(?![.(])").add_parse_action(lambda t: MacroRef(t[0][0], t[0].start()))
+    condition = pp.Forward()
+    inner = pp.Suppress("(") - condition - pp.Suppress(pp.Literal(")").set_name("a ')' token"))
+    term = (check | inner | careful | macro).set_name("a '(' token, a field check, or an identifier")
+    nots = _regex(rf"(?:not(?:{_B}++|(?=\()))*+")
+    negation = nots + term
+    negation.add_parse_action(_negated)
+    separator = rf"(?={_B}|\()"
+    conjunction = negation + pp.ZeroOrMore(pp.Suppress(_regex(rf"and{separator}")) - negation)
+    conjunction.add_parse_action(lambda t: _joined(And, t.as_list()))
+    disjunction = conjunction + pp.ZeroOrMore(pp.Suppress(_regex(rf"or{separator}")) - conjunction)
+    disjunction.add_parse_action(lambda t: _joined(Or, t.as_list()))
+    condition <<= disjunction
+    return condition - pp.StringEnd()
 
 
-_GRAMMAR = _grammar()
+pp.ParserElement.set_default_whitespace_chars(_BLANK)
+_GRAMMAR = _build()
+_OPERAND = _operands()[1]
+pp.ParserElement.set_default_whitespace_chars(" \n\t\r")
 
 
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for c in text:
-        if c == "(":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif c == ")":
-            depth -= 1
-    return deepest
-
-
-@lru_cache(maxsize=8192)
-def parse(text: str) -> Node:
-    """Raises ConditionError."""
-    if not text.strip():
-        raise ConditionError(0, "filter input string is empty", "a condition is needed")
-    depth = _depth(text)
-    if depth > MAX_DEPTH:
-        raise ConditionError(0, f"the condition has more than {MAX_DEPTH} levels of parentheses")
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, 1000 + depth * _FRAMES_PER_LEVEL))
+@contextmanager
+def deep_recursion(levels: int) -> Iterator[None]:
+    """Lets the parser and the walks over trees go as deep as `levels` of nesting need."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 2000 + levels * _FRAMES_A_LEVEL))
     try:
-        tree: Node = _GRAMMAR.parse_string(text)[0]
-    except pp.ParseBaseException as error:
-        raise _told(text, error) from None
-    except RecursionError:
-        raise ConditionError(0, "the condition is nested too deeply") from None
+        yield
     finally:
-        sys.setrecursionlimit(limit)
-    return tree
+        sys.setrecursionlimit(before)
 
 
-def _told(text: str, error: pp.ParseBaseException) -> ConditionError:
+def _depth(text: str) -> tuple[int, int]:
+    """(deepest nesting of parentheses, offset where it is reached), those in strings counted too."""
+    depth = deepest = at = 0
+    for match in re.finditer(r"[()]", text):
+        depth += 1 if match[0] == "(" else -1
+        if depth > deepest:
+            deepest, at = depth, match.start()
+    return deepest, at
+
+
+def _explain(text: str, error: pp.ParseBaseException) -> ConditionError:
     at = error.loc
-    while at < len(text) and text[at].isspace():
+    while at < len(text) and text[at] in _BLANK:
         at += 1
-    word = re.match(r"\S{1,40}", text[at:])
-    found = f"'{word[0]}'" if word else "the end of the condition"
-    expected = str(error.msg).removeprefix("Expected ").replace("end of text", "'and', 'or' or the end")
-    before = text[:at].split()
-    after = f" after '{before[-1][-40:]}'" if before else ""
-    hint = ""
-    if text[at : at + 1] in "\"'" and text[at : at + 1]:
-        hint = "is the closing quote missing?"
-    elif text.count("(") != text.count(")"):
-        hint = f"there are {text.count('(')} opening and {text.count(')')} closing parentheses"
-    return ConditionError(at, f"unexpected {found}{after}, expecting {expected}", hint)
+    if text.startswith("(", at) and "list of values" in str(error.msg):
+        begun = _LIST_BEGUN.match(text, at)
+        at = begun.end() if begun else at
+    found = _TOKEN.match(text, at)
+    what = f"found '{found[0][:40]}'" if found else "the condition ends here"
+    expected = str(error.msg).removeprefix("Expected ").removeprefix(", found end of text")
+    if isinstance(error.parser_element, pp.StringEnd) or "end of text" in expected:
+        before = text[:at].split()
+        if found and found[0] in ("and", "or"):
+            return ConditionError(at, f"expected blank or '(' after '{found[0]}'")
+        if found and found[0] == ")":
+            return ConditionError(at, "unexpected ')' token", "there is no '(' for it")
+        after = f" after '{before[-1][-30:]}'" if before else ""
+        return ConditionError(at, f"unexpected token{after}, expecting 'or', 'and'", _remedy(text, at, what))
+    return ConditionError(at, f"expected {expected}", _remedy(text, at, what))
+
+
+def _remedy(text: str, at: int, what: str) -> str:
+    if text[at : at + 1] in ("'", '"') and text[at:]:
+        return f"{what}: a quote begins here; quote the whole value, and close it with the same quote"
+    word = re.compile(r"[A-Za-z!]+|&&|\|\|").match(text, at)
+    if word and word[0] in ("AND", "OR", "NOT", "And", "Or", "Not"):
+        return f"{what}: keywords are lower case, write '{word[0].lower()}'"
+    if word and word[0] in ("&&", "||"):
+        return f"{what}: write 'and' or 'or'"
+    if word and word[0] == "not" and re.match(r"not\s+(?:in|contains|startswith|endswith|pmatch)\b", text[at:]):
+        return f"{what}: put 'not' before the field, as in 'not proc.name in (a, b)'"
+    return what
+
+
+def parse(text: str) -> Node:
+    """The tree of a condition. Raises ConditionError."""
+    result = _parse(text)
+    if isinstance(result, ConditionError):
+        raise result.with_traceback(None)
+    return result
+
+
+@lru_cache(_CACHE_SIZE)
+def _parse(text: str) -> Node | ConditionError:
+    if not text.strip():
+        return ConditionError(0, "filter input string is empty", "write a condition such as evt.type = execve")
+    levels, at = _depth(text)
+    if levels > MAX_DEPTH:
+        return ConditionError(at, f"nested more than {MAX_DEPTH} parentheses deep")
+    try:
+        with deep_recursion(levels):
+            node: Node = _GRAMMAR.parse_string(text)[0]
+            return node
+    except pp.ParseBaseException as error:
+        return _explain(text, error)
+    except ConditionError as error:
+        return ConditionError(error.at, error.message, error.hint)
+    except RecursionError:
+        return ConditionError(at, "nested too deeply")
+
+
+def parse_transformer(text: str, start: int) -> tuple[Call, int] | None:
+    """The transformer that begins at `start` of an output format, and the offset behind it; None when it is none."""
+    try:
+        with deep_recursion(min(_depth(text)[0], MAX_DEPTH)):
+            for tokens, first, end in _OPERAND.scan_string(text[start:], max_matches=1):
+                return (tokens[0], start + end) if first == 0 else None
+    except (pp.ParseBaseException, ConditionError, RecursionError):
+        pass
+    return None

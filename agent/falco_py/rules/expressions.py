@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One comparison becomes one Python expression over the event `e`.
+
+A missing value is None, and every comparison with it is False, `!=` included. Invariant: the expression raises nothing for
+any value of the field's type; everything wrong with field, operator or value is a `Finding` at load.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import transformers
+from .literals import TEXTS, LiteralError, allowed_operators, to_value
+from .patterns import ENV as PATTERN_ENV
+from .patterns import PathSet, glob_matcher, regex_matcher
+from .problems import Finding, nearest
+from .syntax import Call, Check, FieldExpr, ListExpr, Literal
+from .values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ORDER = frozenset(("<", "<=", ">", ">="))
+FIELD_TO_FIELD = frozenset(
+    ("=", "!=", "<", "<=", ">", ">=", "contains", "icontains", "startswith", "endswith", "glob", "iglob")
+)
+
+
+def _in_nets(address: Any, nets: tuple[Any, ...]) -> bool:
+    return any(address in net for net in nets)
+
+
+class Wrong(Exception):
+    def __init__(self, at: int, message: str, hint: str = "", unknown: bool = False) -> None:
+        super().__init__(message)
+        self.finding = Finding(at, message, hint, unknown)
+
+
+class Writer:
+    """Writes expressions; constants that are no plain literals go to `names` under a name of their own."""
+
+    def __init__(self, catalogue: Any) -> None:
+        self.catalogue = catalogue
+        self.names: dict[str, Any] = {**catalogue.ENV, **PATTERN_ENV, "in_nets": _in_nets}
+        self._constants: dict[tuple[str, Any], str] = {}
+        self._locals = 0
+        self.fields: set[str] = set()
+
+    # Names
+
+    def constant(self, kind: str, key: Any, make: Callable[[], Any]) -> str:
+        found = self._constants.get((kind, key))
+        if found is None:
+            found = self._constants[kind, key] = f"{kind}{len(self._constants)}"
+            self.names[found] = make()
+        return found
+
+    def _local(self) -> str:
+        self._locals += 1
+        return f"v{self._locals}"
+
+    # Left sides
+
+    def field(self, expr: FieldExpr, *, transformed: bool = False) -> Value:
+        written = expr.name if expr.arg is None else f"{expr.name}[{expr.arg}]"
+        found = self.catalogue.lookup(written)
+        if found is None:
+            raise self._unknown(expr, written)
+        field, arg = found
+        error = None
+        if arg is not None and field.check_arg is not None:
+            error = field.check_arg(arg)
+        if arg is None and field.arg == "required":
+            error = f"{field.name} needs an argument, such as {field.name}[...]"
+        if error is not None:
+            raise Wrong(expr.at, error, unknown=True)
+        if transformed and (field.no_transformer or field.multi):
+            raise Wrong(expr.at, f"field '{field.name}' does not support transformers")
+        self.fields.add(field.name)
+        kind = field.type_of(arg) if field.type_of is not None else field.type
+        multi = field.multi if arg is None else ""
+        return Value(field.code(arg), str(kind), field.is_list, multi, field.no_rhs)
+
+    def _unknown(self, expr: FieldExpr, written: str) -> Wrong:
+        reason = self.catalogue.refused(written) or self.catalogue.refused(expr.name)
+        if reason is not None:
+            return Wrong(expr.at, f"`{written}` cannot be used: {reason}", unknown=True)
+        if self.catalogue.lookup(expr.name) is not None:
+            return Wrong(expr.at, f"`{written}`: the field `{expr.name}` takes no such argument", unknown=True)
+        return Wrong(
+            expr.at,
+            f"`{written}`: no such field",
+            nearest(expr.name, self.catalogue.CATALOGUE) or "falco-py --list shows the fields",
+            unknown=True,
+        )
+
+    def left(self, expr: FieldExpr | Call) -> Value:
+        return self.field(expr) if isinstance(expr, FieldExpr) else self._call(expr)
+
+    def _call(self, call: Call) -> Value:
+        try:
+            return transformers.write(call, self._argument)
+        except transformers.BadCall as bad:
+            raise Wrong(call.at, bad.message, bad.hint) from None
+
+    def _argument(self, operand: Any) -> Value:
+        if isinstance(operand, FieldExpr):
+            return self.field(operand, transformed=True)
+        if isinstance(operand, Call):
+            return self._call(operand)
+        if isinstance(operand, ListExpr):
+            items = [self._argument(item) for item in operand.items]
+            return Value("(" + "".join(f"{item.code}, " for item in items) + ")", "CHARBUF", is_list=True)
+        assert isinstance(operand, Literal)
+        return Value(repr(operand.text), "CHARBUF")
+
+    # Comparisons
+
+    def check(self, check: Check) -> str:
+        """The expression of a comparison. Raises Wrong."""
+        op = "=" if check.op == "==" else check.op
+        value = self.left(check.left)
+        self._allowed(check, op, value)
+        if op == "exists":
+            return f"bool({value.code})" if value.is_list or value.multi else f"({value.code}) is not None"
+        if not isinstance(check.right, tuple):
+            return self._to_field(check, op, value)
+        literals = [one for one in check.right if isinstance(one, Literal)]
+        constants = [self._typed(one, op, value) for one in literals]
+        if value.is_list:
+            return self._list(op, value, constants)
+        if value.multi:
+            return self._multi(op, check.modifier, value, constants)
+        return self._scalar(op, check.modifier, value, constants)
+
+    def _allowed(self, check: Check, op: str, value: Value) -> None:
+        at = check.left.at
+        allowed, what = allowed_operators(value.type, value.is_list)
+        if op in allowed:
+            return
+        words = "operator not supported list filters" if value.is_list else f"operator not supported for {what} filters"
+        raise Wrong(at, f"filter error: '{check.op}' {words}", "it takes " + " ".join(sorted(allowed)))
+
+    def _typed(self, literal: Literal, op: str, value: Value) -> Any:
+        try:
+            return to_value(literal.text, value.type, op)
+        except LiteralError as bad:
+            raise Wrong(literal.at, bad.message, bad.hint) from None
+
+    def _to_field(self, check: Check, op: str, value: Value) -> str:
+        right_expr = check.right
+        assert isinstance(right_expr, Call)
+        at = right_expr.at
+        if right_expr.name == "val":
+            inner = right_expr.args[0]
+            assert isinstance(inner, FieldExpr)
+            right = self.field(inner)
+            name = inner.name
+        else:
+            right, name = self._call(right_expr), right_expr.name
+        if op not in FIELD_TO_FIELD:
+            raise Wrong(at, f"operator '{check.op.upper()}' doesn't support right-hand side fields")
+        if right.no_rhs or value.no_rhs or right.multi or value.multi:
+            raise Wrong(at, f"field '{name}' can't be used as a right-hand side field")
+        if _family(right.type) != _family(value.type) or right.is_list != value.is_list:
+            raise Wrong(
+                at, f"field on the left has type '{value.type}' while the right-hand side field '{name}' has "
+                f"incompatible type '{right.type}'")  # fmt: skip
+        a, b = self._local(), self._local()
+        return f"(({a} := {value.code}) is not None and ({b} := {right.code}) is not None and {self._pair(op, a, b)})"
+
+    @staticmethod
+    def _pair(op: str, a: str, b: str) -> str:
+        simple = {"=": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}.get(op)
+        if simple is not None:
+            return f"{a} {simple} {b}"
+        return {
+            "contains": f"{b} in {a}",
+            "icontains": f"{b}.lower() in {a}.lower()",
+            "startswith": f"{a}.startswith({b})",
+            "endswith": f"{a}.endswith({b})",
+            "glob": f"_glob_match({a}, {b})",
+            "iglob": f"_iglob_match({a}, {b})",
+        }[op]
+
+    def _list(self, op: str, value: Value, constants: list[Any]) -> str:
+        wanted = self._set(constants)
+        local = self._local()
+        test = f"{wanted}.issuperset({local})" if op == "in" else f"not {wanted}.isdisjoint({local})"
+        return f"bool(({local} := {value.code}) and {test})"
+
+    def _set(self, constants: list[Any]) -> str:
+        return self.constant("SET", frozenset(constants), lambda: frozenset(constants))
+
+    def _multi(self, op: str, modifier: str | None, value: Value, constants: list[Any]) -> str:
+        """Any of the values; of two ends, `!=` asks both to differ."""
+        one = "x"
+        if value.multi == "endpoints" and op == "!=":
+            same = self.test("=", modifier, value.type, one, constants)
+            local = self._local()
+            return f"bool(({local} := {value.code}) and not any({same} for {one} in {local}))"
+        return f"any({self.test(op, modifier, value.type, one, constants)} for {one} in {value.code} or ())"
+
+    def _scalar(self, op: str, modifier: str | None, value: Value, constants: list[Any]) -> str:
+        if not modifier and value.type not in ("IPNET", "DOMAIN"):
+            if op == "=":
+                return f"{value.code} == {self._plain(constants[0])}"
+            if op in ("in", "intersects"):
+                return f"{value.code} in {self._set(constants)}" if constants else "False"
+        if not constants:
+            return "False"
+        local = self._local()
+        return f"(({local} := {value.code}) is not None and {self.test(op, modifier, value.type, local, constants)})"
+
+    def _plain(self, constant: Any) -> str:
+        if isinstance(constant, str | int | bytes):
+            return repr(constant)
+        return self.constant("CONST", constant, lambda: constant)
+
+    def test(self, op: str, modifier: str | None, kind: str, x: str, constants: list[Any]) -> str:
+        """The test of a value that is not None, held by the local `x`."""
+        if modifier is not None:
+            return self._modified(op, modifier, kind, x, constants)
+        if op in ("in", "intersects"):
+            return self._member(kind, x, constants)
+        if op == "=":
+            return self._member(kind, x, constants[:1])
+        if op == "!=":
+            return f"not {self._member(kind, x, constants[:1])}"
+        return self._one(op, x, constants[0], constants)
+
+    def _member(self, kind: str, x: str, constants: list[Any]) -> str:
+        if kind == "IPNET":
+            nets = self.constant("NETS", tuple(constants), lambda: tuple(constants))
+            return f"in_nets({x}, {nets})"
+        if kind == "DOMAIN":
+            return f"domain_match({x}, {tuple(constants)!r})"
+        if len(constants) == 1:
+            return f"({x} == {self._plain(constants[0])})"
+        return f"({x} in {self._set(constants)})"
+
+    def _one(self, op: str, x: str, constant: Any, constants: list[Any]) -> str:
+        c = self._plain(constant)
+        if op in ORDER:
+            return f"{x} {op} {c}"
+        if op in ("contains", "bcontains"):
+            return f"{c} in {x}"
+        if op == "icontains":
+            return f"{constant.lower()!r} in {x}.lower()"
+        if op in ("startswith", "bstartswith"):
+            return f"{x}.startswith({c})"
+        if op == "endswith":
+            return f"{x}.endswith({c})"
+        if op == "regex":
+            return f"{self.constant('REGEX', constant, lambda: regex_matcher(constant))}({x})"
+        if op in ("glob", "iglob"):
+            fold = op == "iglob"
+            return f"{self.constant('IGLOB' if fold else 'GLOB', constant, lambda: glob_matcher(constant, fold))}({x})"
+        assert op == "pmatch"
+        return f"{self.constant('PATHS', tuple(constants), lambda: PathSet(constants).match)}({x})"
+
+    def _modified(self, op: str, modifier: str, kind: str, x: str, constants: list[Any]) -> str:
+        if not constants:
+            return "False"
+        if modifier == "anyof" and op == "=":
+            return self._member(kind, x, constants)
+        if modifier == "anyof" and op in ("startswith", "endswith"):
+            return f"{x}.{op}({tuple(constants)!r})"
+        tests = [self.test(op, None, kind, x, [constant]) for constant in constants]
+        if modifier == "oneof":
+            return "(" + " + ".join(f"bool({test})" for test in tests) + ") == 1"
+        return "(" + (" or " if modifier == "anyof" else " and ").join(tests) + ")"
+
+
+def _family(kind: str) -> str:
+    if kind in TEXTS:
+        return "text"
+    return kind if kind in ("BOOL", "IPADDR", "IPNET", "BYTEBUF", "DOUBLE", "DOMAIN", "DYN") else "number"
