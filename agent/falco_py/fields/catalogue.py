@@ -39,7 +39,7 @@ def _env() -> dict[str, object]:
         "HOSTNAME": gen.HOSTNAME,
         "NOT_SYSCALLS": evt.NOT_SYSCALLS,
         "domain_match": dns.domain_match,
-        "domain_name": dns.domain_name,
+        "domain_text": dns.domain_text,
     }
     for module in _HELPERS:
         for name, value in vars(module).items():

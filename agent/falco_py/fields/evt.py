@@ -306,6 +306,7 @@ ROWS: tuple[Field, ...] = (
         dotted_arg=True,
         check_arg=_type_error,
         print_code=fixed("None"),
+        json_code=fixed("None"),
     ),
     _row(
         "syscall.type",

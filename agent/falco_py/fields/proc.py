@@ -203,6 +203,7 @@ def _ancestor_row(name: str, attribute: str, doc: str) -> Field:
         doc=f"{doc} of an ancestor: [1] is the parent; without a number any of them in a condition, all in an output.",
         code=_ancestor_code(attribute),
         print_code=_ancestor_print(attribute),
+        json_code=_ancestor_print(attribute),
         arg="optional",
         arg_kind="index",
         multi="any",
@@ -238,6 +239,14 @@ def _ancestor_env_code(arg: str | None) -> str:
     if arg.isascii() and arg.isdigit():
         return f"value_of(ancestor_at(e, {int(arg)}), 'env_text')"
     return f"ancestor_env(e, {arg!r})"
+
+
+def _ancestor_env_print(arg: str | None) -> str:
+    return "joined(e, 'env_text')" if arg is None else _ancestor_env_code(arg)
+
+
+def _ancestor_pid_print(arg: str | None) -> str:
+    return "e.header.pid" if arg is None else _ancestor_code("pid")(arg)
 
 
 def _leaders() -> tuple[Field, ...]:
@@ -326,7 +335,8 @@ ROWS: tuple[Field, ...] = (
         type=T.CHARBUF,
         doc="Environment of an ancestor: [1] is the parent; [NAME] is the variable of the nearest that has it.",
         code=_ancestor_env_code,
-        print_code=lambda arg: "joined(e, 'env_text')" if arg is None else _ancestor_env_code(arg),
+        print_code=_ancestor_env_print,
+        json_code=_ancestor_env_print,
         arg="optional",
         arg_kind="any",
         multi="any",
@@ -357,7 +367,8 @@ ROWS: tuple[Field, ...] = (
         type=T.INT64,
         doc="Process id of an ancestor: [1] is the parent.",
         code=_ancestor_code("pid"),
-        print_code=lambda arg: "e.header.pid" if arg is None else _ancestor_code("pid")(arg),
+        print_code=_ancestor_pid_print,
+        json_code=_ancestor_pid_print,
         arg="optional",
         arg_kind="index",
         multi="any",
