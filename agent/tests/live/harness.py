@@ -114,7 +114,7 @@ class Agent:
             thread = threading.Thread(target=self._read, args=(stream, take), daemon=True)
             thread.start()
             self._threads.append(thread)
-        ready = self._wait(lambda: any(READY in line for line in self.errors) or self._ended(), START_DEADLINE_S)
+        ready = self._wait(lambda: any(READY in line.lower() for line in self.errors) or self._ended(), START_DEADLINE_S)
         if not ready or self._ended():
             self.kill()
             raise AssertionError(f"the agent did not start:\n{self.log()}")
