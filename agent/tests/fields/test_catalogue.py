@@ -97,7 +97,7 @@ def test_code_uses_only_the_event_and_the_environment(name: str) -> None:
 def bare(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One event of each type with an empty record, of a process of which nothing is known."""
     processes = made.table(tmp_path_factory.mktemp("root"))
-    values = {"vpid": 0, "vtid": 0, "ppid": 0, "pstart": 0, "start": 0, "comm": b""}
+    values: dict[str, Any] = {"vpid": 0, "vtid": 0, "ppid": 0, "pstart": 0, "start": 0, "comm": b""}
     return {name: made.event(name, on=processes, **values) for name in ROWS}
 
 
@@ -168,5 +168,7 @@ def test_static_fields_of_the_configuration_are_constants() -> None:
     assert lookup("static.env") is None
 
 
-def test_fields_that_need_enrichment_later_say_so() -> None:
-    assert "Kubernetes" in (refused("k8smeta.deployment.label[app]") or "")
+def test_field_that_cannot_be_read_says_why() -> None:
+    assert "switch" in (refused("thread.totexectime") or "")
+    assert refused("proc.name") is None
+    assert refused("proc.nam") is None
