@@ -57,7 +57,6 @@ _NO_SWITCH = "needs the scheduler's switch events, which are not captured"
 _NO_SETS = "the fd sets of poll and ppoll are not captured"
 _TABLE_ONLY = "not a field for rules or outputs, only for tables of capture viewers"
 REFUSED: dict[str, str] = {
-    **k8s.REFUSED,
     "thread.exectime": _NO_SWITCH,
     "thread.totexectime": _NO_SWITCH,
     "thread.cpu": "needs periodic process samples, which are not taken",

@@ -6,16 +6,43 @@ The pod's uid is also in the cgroup path, hence known at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .container import fact
 from .model import Field, FieldType, fixed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from falco_py.events.event import Event
 
 T = FieldType
 _SHORT_ID = 12
+
+
+class ServiceFacts(Protocol):
+    """A service that selects the pod."""
+
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+
+
+class ObjectFacts(Protocol):
+    """What `Process.container` has of the pod's objects beyond `container.ContainerFacts`; unknown ones may lack."""
+
+    ns_uid: str
+    ns_labels: Mapping[str, str]
+    deployment_name: str
+    deployment_uid: str
+    deployment_labels: Mapping[str, str]
+    rs_name: str
+    rs_uid: str
+    rs_labels: Mapping[str, str]
+    rc_name: str
+    rc_uid: str
+    rc_labels: Mapping[str, str]
+    services: Sequence[ServiceFacts]
 
 
 def pod_uid(e: Event) -> str | None:
@@ -27,20 +54,60 @@ def sandbox_id(e: Event) -> str | None:
     return None if found is None else str(found)[:_SHORT_ID]
 
 
+def service_facts(e: Event, name: str) -> tuple[str, ...] | None:
+    """One fact of each service that selects the pod."""
+    return tuple(getattr(service, name) for service in fact(e, "services") or ()) or None
+
+
+def service_label(e: Event, key: str) -> tuple[str, ...] | None:
+    return tuple(service.labels[key] for service in fact(e, "services") or () if key in service.labels) or None
+
+
+def service_labels(e: Event) -> tuple[str, ...] | None:
+    services = fact(e, "services") or ()
+    return tuple(f"{key}:{value}" for service in services for key, value in service.labels.items()) or None
+
+
 def _row(name: str, doc: str, expression: str, klass: str = "k8s", **more: Any) -> Field:
     return Field(name=name, klass=klass, type=T.CHARBUF, doc=doc, code=fixed(expression), **more)
 
 
-def _label_row(name: str, klass: str) -> Field:
+def _label_row(name: str, klass: str, facts: str = "pod_labels", of: str = "pod") -> Field:
     return Field(
         name=name,
         klass=klass,
         type=T.CHARBUF,
-        doc=f"One label of the pod: {name}[key].",
-        code=lambda arg: f"label_of(e, 'pod_labels', {arg!r})",
+        doc=f"One label of the {of}: {name}[key].",
+        code=lambda arg: f"label_of(e, {facts!r}, {arg!r})",
         arg="required",
         arg_kind="key",
     )
+
+
+def _objects() -> tuple[Field, ...]:
+    """The namespace and the owners of the pod."""
+    rows = []
+    for kind, what in (
+        ("ns", "namespace"),
+        ("deployment", "deployment"),
+        ("rs", "replica set"),
+        ("rc", "replication controller"),
+    ):
+        name, labels = f"k8smeta.{kind}", f"{kind}_labels"
+        if kind != "ns":
+            rows.append(_row(f"{name}.name", f"Name of the pod's {what}.", f"fact(e, '{kind}_name')", "k8smeta"))
+        rows += [
+            _row(f"{name}.uid", f"Uid of the pod's {what}.", f"fact(e, '{kind}_uid')", "k8smeta"),
+            _label_row(f"{name}.label", "k8smeta", labels, what),
+            _row(
+                f"{name}.labels",
+                f"Labels of the pod's {what}, key:value each.",
+                f"label_items(e, {labels!r})",
+                "k8smeta",
+                is_list=True,
+            ),
+        ]
+    return tuple(rows)
 
 
 def _gone() -> tuple[Field, ...]:
@@ -77,7 +144,7 @@ ROWS: tuple[Field, ...] = (
     _row("k8s.pod.ip", "Address of the pod.", "fact(e, 'pod_ip')"),
     _row("k8s.pod.cni.json", "Result of the network plugin.", "fact(e, 'cni_json')"),
     *_gone(),
-    _row("k8smeta.pod.name", "Name of the pod.", "fact(e, 'pod_name')", "k8smeta"),
+    _row("k8smeta.pod.name", "Name of the pod.", "fact(e, 'pod_name')", "k8smeta", suggested=True),
     _row("k8smeta.pod.uid", "Uid of the pod.", "pod_uid(e)", "k8smeta"),
     _label_row("k8smeta.pod.label", "k8smeta"),
     _row(
@@ -88,15 +155,25 @@ ROWS: tuple[Field, ...] = (
         is_list=True,
     ),
     _row("k8smeta.pod.ip", "Address of the pod.", "fact(e, 'pod_ip')", "k8smeta"),
-    _row("k8smeta.ns.name", "Namespace of the pod.", "fact(e, 'pod_namespace')", "k8smeta"),
+    _row("k8smeta.ns.name", "Namespace of the pod.", "fact(e, 'pod_namespace')", "k8smeta", suggested=True),
+    *_objects(),
+    _row("k8smeta.svc.name", "Services of the pod.", "service_facts(e, 'name')", "k8smeta", is_list=True),
+    _row("k8smeta.svc.uid", "Uids of the pod's services.", "service_facts(e, 'uid')", "k8smeta", is_list=True),
+    Field(
+        name="k8smeta.svc.label",
+        klass="k8smeta",
+        type=T.CHARBUF,
+        doc="One label of each service of the pod that has it: k8smeta.svc.label[key].",
+        code=lambda arg: f"service_label(e, {arg!r})",
+        arg="required",
+        arg_kind="key",
+        is_list=True,
+    ),
+    _row(
+        "k8smeta.svc.labels",
+        "Labels of the pod's services, key:value each.",
+        "service_labels(e)",
+        "k8smeta",
+        is_list=True,
+    ),
 )
-
-_NO_OWNERS = "needs objects of the Kubernetes API (owners, services, namespaces), which are not read yet"
-REFUSED: dict[str, str] = {
-    f"k8smeta.{kind}.{part}": _NO_OWNERS
-    for kind, parts in (
-        ("ns", ("uid", "label", "labels")),
-        *((kind, ("name", "uid", "label", "labels")) for kind in ("deployment", "rs", "rc", "svc")),
-    )
-    for part in parts
-}
