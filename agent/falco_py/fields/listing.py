@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import json
 import textwrap
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .catalogue import CATALOGUE, static_fields
 
 if TYPE_CHECKING:
     from .model import Field
-
-Form = Literal["text", "markdown", "json"]
 
 SOURCES = ("syscall",)
 _WIDTH = 120
@@ -25,6 +23,7 @@ class _Class(NamedTuple):
     about: str
 
 
+_Group = tuple[_Class, "list[Field]"]
 _CLASSES: tuple[_Class, ...] = (
     _Class("gen_event", "All events", "Number, time, source and host of an event."),
     _Class("evt", "System calls", "The call, its parameters and its result."),
@@ -42,23 +41,37 @@ _CLASSES: tuple[_Class, ...] = (
 )
 
 
-def listing(source: str | None = None, names_only: bool = False, form: Form = "text") -> str:
-    """The fields of `source` (all for None or ""), with a newline at the end.
+def list_text(source: str | None = None, names_only: bool = False) -> str:
+    """The fields of `source` (all for None or ""), or their names one a line, with a newline at the end.
 
-    Raises ValueError for a source that there is not.
+    Raises ValueError for a source that there is not; so do the other two.
     """
+    groups = _groups(source)
+    if names_only:
+        return "".join(name + "\n" for name in _names(groups))
+    return "\n".join(_text(*group) for group in groups)
+
+
+def list_markdown(source: str | None = None, names_only: bool = False) -> str:
+    groups = _groups(source)
+    if names_only:
+        return "".join(f"- `{name}`\n" for name in _names(groups))
+    return "\n".join(_markdown(*group) for group in groups)
+
+
+def list_json(source: str | None = None, names_only: bool = False) -> str:
+    groups = _groups(source)
+    content = _names(groups) if names_only else {"fieldclasses": [_class_json(*group) for group in groups]}
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _names(groups: list[_Group]) -> list[str]:
+    return [field.name for _, members in groups for field in members]
+
+
+def _groups(source: str | None) -> list[_Group]:
     if source and source not in SOURCES:
         raise ValueError(f"unknown event source {source!r}; there are: {', '.join(SOURCES)}")
-    groups = _groups()
-    if names_only:
-        names = [field.name for _, fields in groups for field in fields]
-        return json.dumps(names, indent=2) + "\n" if form == "json" else "\n".join(names) + "\n"
-    if form == "json":
-        return json.dumps({"fieldclasses": [_class_json(*group) for group in groups]}, indent=2) + "\n"
-    return "\n".join((_markdown if form == "markdown" else _text)(*group) for group in groups)
-
-
-def _groups() -> list[tuple[_Class, list[Field]]]:
     fields = [*CATALOGUE.values(), *static_fields()]
     groups = [(klass, [field for field in fields if field.klass == klass.name]) for klass in _CLASSES]
     return [(klass, members) for klass, members in groups if members]

@@ -4,42 +4,47 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from falco_py.fields.catalogue import CATALOGUE
-from falco_py.fields.listing import listing
+from falco_py.fields.listing import list_json, list_markdown, list_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_names_are_one_a_line() -> None:
-    lines = listing(names_only=True).splitlines()
+    lines = list_text(names_only=True).splitlines()
     assert sorted(lines) == sorted(CATALOGUE)
 
 
 def test_text_shows_class_source_and_every_field() -> None:
-    lines = listing("syscall").splitlines()
+    lines = list_text("syscall").splitlines()
     first = [line.split()[0] for line in lines if line and not line.startswith((" ", "-"))]
-    assert [name for name in first if name in CATALOGUE] == listing(names_only=True).splitlines()
+    assert [name for name in first if name in CATALOGUE] == list_text(names_only=True).splitlines()
     assert any(line.startswith("Event Sources:") and line.endswith("syscall") for line in lines)
     assert max(map(len, lines)) <= 120
     assert any("(FILTER ONLY)" in line for line in lines if line.startswith("fd.ip "))
 
 
 def test_markdown_has_a_row_for_every_field() -> None:
-    text = listing(form="markdown")
+    text = list_markdown()
     assert all(f"\n`{field.name}` | {field.type} | " in text for field in CATALOGUE.values())
     assert "| (DEPRECATED) Always \\<:" in text
 
 
 def test_json_describes_every_field() -> None:
-    classes = json.loads(listing(form="json"))["fieldclasses"]
+    classes = json.loads(list_json())["fieldclasses"]
     fields = {field["name"]: field for group in classes for field in group["fields"]}
     assert set(fields) == set(CATALOGUE)
     assert fields["fd.types"]["details"]["is_list"]
     assert fields["evt.dir"]["details"]["is_deprecated"]
-    assert json.loads(listing(form="json", names_only=True)) == listing(names_only=True).splitlines()
+    assert json.loads(list_json(names_only=True)) == list_text(names_only=True).splitlines()
 
 
-def test_unknown_source_is_told() -> None:
+@pytest.mark.parametrize("form", [list_text, list_markdown, list_json])
+def test_unknown_source_is_told(form: Callable[[str], str]) -> None:
     with pytest.raises(ValueError, match=r"nope.*syscall"):
-        listing("nope")
+        form("nope")
