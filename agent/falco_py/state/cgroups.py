@@ -44,7 +44,7 @@ _BARE = re.compile(_HEX)
 _POD = re.compile(
     r"(?:^|[-/])pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?=\.slice|[/:]|$)",
 )
-_LXC = re.compile(r"/lxc(?:\.payload)?[./]([^/]+)(?:/.*)?$")
+_LXC = re.compile(r"/lxc(?:/|\.payload[./])([^/]+)(?:/.*)?$")
 _LIBVIRT = re.compile(
     r"/(?:libvirt/lxc/([^/]+)|([^/]+)\.libvirt-lxc|machine-lxc\\x2d(?:\d+\\x2d)?([^/]+)\.scope)(?:/.*)?$",
 )
@@ -73,7 +73,7 @@ def match(path: str) -> ContainerRef | None:
             found = pattern.fullmatch(component)
             if found:
                 return _ref(found.group(1), engine, path)
-    for pattern, engine in ((_LXC, "lxc"), (_LIBVIRT, "libvirt-lxc"), (_BPM, "bpm")):
+    for pattern, engine in ((_LIBVIRT, "libvirt-lxc"), (_LXC, "lxc"), (_BPM, "bpm")):
         found = pattern.search(path)
         if found:
             name = next(group for group in found.groups() if group)

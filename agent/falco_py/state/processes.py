@@ -141,6 +141,7 @@ class ProcessTable:
         parent = self.get(header)
         child = parent.child(fork.pid, fork.start)
         child.vpid = fork.vpid
+        child.ppid, child.pstart = fork.ppid, fork.pstart
         child.seen_ts = header.ts
         comm = procfs.text(fork.comm)
         if comm != child.comm:
