@@ -30,6 +30,10 @@ _EXEC_BITS = 0o111
 _DIRECTORY_FDS = ("dirfd", "olddirfd", "olddir", "linkdirfd")
 _PATHS = ("name", "path", "pathname", "filename", "oldpath", "linkpath")
 
+_NO_NUMBERS = frozenset(
+    {"CHARBUF", "FSPATH", "FSRELPATH", "SOCKADDR", "SOCKTUPLE", "FDLIST", "DYN", "SIGSET", "BYTEBUF", "CHARBUFARRAY"}
+)
+
 _indices: dict[str, tuple[Row, dict[str, int]]] = {}
 
 
@@ -249,13 +253,12 @@ def _around_error(arg: str) -> str | None:
 
 
 def _raw_type(arg: str | None) -> FieldType:
-    """The type of the first parameter of that name in the event table."""
-    word = next((param.type for row in syscalls.ROWS.values() for param in row.params if param.name == arg), "CHARBUF")
-    if word in ("CHARBUF", "FSPATH", "FSRELPATH", "SOCKADDR", "SOCKTUPLE", "FDLIST", "DYN", "SIGSET"):
-        return T.CHARBUF
-    if word in ("BYTEBUF", "CHARBUFARRAY"):
-        return T.BYTEBUF
-    return T.UINT64 if word.startswith(("UINT", "FLAGS", "ENUMFLAGS")) else T.INT64
+    """A number where any event has one under this name, as Falco's table names numbers first."""
+    words = [param.type for row in syscalls.ROWS.values() for param in row.params if param.name == arg]
+    for word in words:
+        if word not in _NO_NUMBERS:
+            return T.UINT64 if word.startswith(("UINT", "FLAGS", "ENUMFLAGS")) else T.INT64
+    return T.BYTEBUF if words and words[0] in ("BYTEBUF", "CHARBUFARRAY") else T.CHARBUF
 
 
 def _raw_code(arg: str | None) -> str:

@@ -93,6 +93,16 @@ def test_code_uses_only_the_event_and_the_environment(name: str) -> None:
         assert names <= {"e", "len"} | set(ENV), code
 
 
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_code_may_stand_beside_an_operator_without_brackets(name: str) -> None:
+    for code in _codes(name):
+        tree = ast.parse(f"{code} == 1 or x", mode="eval").body
+        assert isinstance(tree, ast.BoolOp)
+        compare = tree.values[0]
+        assert isinstance(compare, ast.Compare)
+        assert ast.unparse(compare.left) == ast.unparse(ast.parse(code, mode="eval")), code
+
+
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One event of each type with an empty record, of a process of which nothing is known."""
@@ -156,6 +166,7 @@ def test_raw_parameters_have_the_type_of_the_event_table() -> None:
     assert field.type_of("name") is FieldType.CHARBUF
     assert field.type_of("res") is FieldType.INT64
     assert field.type_of("data") is FieldType.BYTEBUF
+    assert field.type_of("sig") is field.type_of("key") is FieldType.INT64  # numbers in most events, not in all
 
 
 def test_static_fields_of_the_configuration_are_constants() -> None:
