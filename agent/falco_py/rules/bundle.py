@@ -7,27 +7,26 @@ file is raised in one `RulesError`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .collector import Collector, Definitions, MacroDef, RuleDef
 from .compiler import Compiler
 from .exceptions import with_exceptions
-from .expressions import Writer, Wrong
+from .expressions import CheckError, Writer
 from .formats import Formats, OutputFormat
 from .grammar import ConditionError, parse
 from .inference import EVENT_TYPE_FIELDS, event_types, names_of
 from .items import read_items
-from .lists import ResolvedList, TooLarge, resolve_lists, write_lists
+from .lists import ResolvedList, TooLargeError, resolve_lists, write_lists
 from .places import Source, Text
 from .priority import Priority
 from .problems import Problem, Problems, RulesError, nearest
-from .resolve import Macro, Unresolved, expand
+from .resolve import Macro, MacroError, expand
 from .syntax import And, Check, FieldExpr, Literal, Node, Not, Or
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 SOURCES = ("syscall",)
 MANY_EVENT_TYPES = 100  # a rule on more of them is warned about, as in Falco
@@ -110,7 +109,7 @@ class _Loader:
         definitions = collector.definitions
         try:
             self.lists = resolve_lists(definitions.lists.values())
-        except TooLarge as error:
+        except TooLargeError as error:
             one = definitions.lists[error.args[0]]
             self.problems.add("error", "LOAD_ERR_VALIDATE", one.where, f"list '{one.name}' grows without bound",
                               "lists name each other too often")  # fmt: skip
@@ -134,9 +133,10 @@ class _Loader:
     def _text(self, text: Text, item: tuple[str, str], where: Any) -> Text | None:
         try:
             return write_lists(text, self.lists)
-        except TooLarge as error:
-            self.problems.add("error", "LOAD_ERR_VALIDATE", where, f"list '{error.args[0]}' makes the condition too long",
-                              "", item)  # fmt: skip
+        except TooLargeError as error:
+            self.problems.add(
+                "error", "LOAD_ERR_VALIDATE", where, f"list '{error.args[0]}' makes the condition too long", "", item
+            )
             return None
 
     def _parse(self, text: Text, item: tuple[str, str]) -> Node | None:
@@ -170,7 +170,7 @@ class _Loader:
                 continue
             try:
                 expand(entry.tree, self.macros, macro.visible_from)
-            except Unresolved as error:
+            except MacroError as error:
                 if not error.quiet:
                     self._complain(macro.condition, error.at, error.message, error.hint, ("macro", macro.name),
                                    "LOAD_ERR_VALIDATE")  # fmt: skip
@@ -183,7 +183,7 @@ class _Loader:
             try:
                 self.compiler.expression(check)
                 self._event_names(check)
-            except Wrong as wrong:
+            except CheckError as wrong:
                 found = wrong.finding
                 self._complain(text, found.at or check.at, found.message, found.hint, item)
                 good = False
@@ -193,10 +193,10 @@ class _Loader:
         if not isinstance(check.left, FieldExpr) or check.left.name not in EVENT_TYPE_FIELDS:
             return
         if check.right is not None and not isinstance(check.right, tuple):
-            raise Wrong(check.at, f"{check.left.name} cannot be compared with a field")
+            raise CheckError(check.at, f"{check.left.name} cannot be compared with a field")
         for literal in check.right or ():
             if isinstance(literal, Literal) and literal.text not in self.catalogue.known_events:
-                raise Wrong(literal.at, f"unknown event type {literal.text}",
+                raise CheckError(literal.at, f"unknown event type {literal.text}",
                             nearest(literal.text, self.catalogue.known_events)
                             or "falco-py --list-events shows the event types", unknown=True)  # fmt: skip
         _ = names_of
@@ -217,10 +217,8 @@ class _Loader:
         opened: Node | None = None
         try:
             opened = expand(tree, self.macros)
-        except Unresolved as error:
-            if not error.quiet:
-                self._complain(text, error.at, error.message, error.hint, item, "LOAD_ERR_VALIDATE")
-            elif not self.problems.errors:
+        except MacroError as error:
+            if not error.quiet or not self.problems.errors:
                 self._complain(text, error.at, error.message, error.hint, item, "LOAD_ERR_VALIDATE")
         made = self._output(definition, item)
         if definition.skip_unknown and not (good and made) and self._only_unknown(seen):
@@ -259,8 +257,14 @@ class _Loader:
     def _skipped(self, definition: RuleDef, seen: int) -> None:
         first = self.problems.found[seen]
         del self.problems.found[seen:]
-        self.problems.add("warning", "LOAD_UNKNOWN_FILTER", definition.where, first.message,
-                          "the rule says skip-if-unknown-filter and is left out", ("rule", definition.name))  # fmt: skip
+        self.problems.add(
+            "warning",
+            "LOAD_UNKNOWN_FILTER",
+            definition.where,
+            first.message,
+            "the rule says skip-if-unknown-filter and is left out",
+            ("rule", definition.name),
+        )
 
     def _output(self, definition: RuleDef, item: tuple[str, str]) -> OutputFormat | None:
         text = definition.output
@@ -271,7 +275,7 @@ class _Loader:
             value = value.replace(INFO, "").strip()
         try:
             return self.formats.compile(value)
-        except Wrong as wrong:
+        except CheckError as wrong:
             found = wrong.finding
             self._complain(text, found.at, found.message, found.hint, item, "LOAD_ERR_COMPILE_OUTPUT")
             return None
@@ -279,8 +283,14 @@ class _Loader:
     def _unused(self, definitions: Definitions) -> None:
         for macro in definitions.macros.values():
             if not macro.used:
-                self.problems.add("warning", "LOAD_UNUSED_MACRO", macro.where,
-                                  "Macro not referred to by any other rule/macro", "", ("macro", macro.name))  # fmt: skip
+                self.problems.add(
+                    "warning",
+                    "LOAD_UNUSED_MACRO",
+                    macro.where,
+                    "Macro not referred to by any other rule/macro",
+                    "",
+                    ("macro", macro.name),
+                )
         for one in definitions.lists.values():
             if not one.used:
                 self.problems.add("warning", "LOAD_UNUSED_LIST", one.where,

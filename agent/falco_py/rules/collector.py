@@ -8,8 +8,8 @@ Appending, overriding, redefinition and switching happen here; exceptions and li
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from .exceptions import RuleException, append_exceptions, define_exceptions
 from .items import (
@@ -25,6 +25,9 @@ from .items import (
 from .places import Scalar, Text, Where
 from .priority import Priority
 from .problems import Problems, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 ENGINE_VERSION = (0, 63, 0)
 # What Falco loads as plugins and is built in here: name -> version whose fields are provided.
@@ -176,16 +179,23 @@ class Collector:
             lists[name] = replace(old, items=old.items + item.items, visible_from=self._position)
             return
         if item.override and old is None:
-            self._error(item.name.where, "An 'override.items: replace' to a list was requested but no list by that name "
-                        "already exists", nearest(name, lists), here)  # fmt: skip
+            self._error(
+                item.name.where,
+                "An 'override.items: replace' to a list was requested but no list by that name already exists",
+                nearest(name, lists),
+                here,
+            )
             return
         position = old.position if old else self._position
         lists[name] = ListDef(name, item.items, position, self._position, item.name.where)
 
     def _macro(self, item: MacroItem) -> None:
         name, here = item.name.value, ("macro", item.name.value)
-        self._deprecated(item.deprecated, "'append' key is deprecated. Add an 'append' entry (e.g. 'condition: append') "
-                         "under 'override' instead.", here)  # fmt: skip
+        self._deprecated(
+            item.deprecated,
+            "'append' key is deprecated. Add an 'append' entry (e.g. 'condition: append') under 'override' instead.",
+            here,
+        )
         if not _MACRO_NAME.fullmatch(name):
             self.problems.add("warning", "LOAD_INVALID_MACRO_NAME", item.name.where,
                               "Macro has an invalid name. Macro names should match a regular expression: "
@@ -212,8 +222,11 @@ class Collector:
 
     def _rule(self, item: RuleItem) -> None:
         here = ("rule", item.name.value)
-        self._deprecated(item.deprecated, "'append' key is deprecated. Add an 'append' entry (e.g. 'condition: append') "
-                         "under 'override' instead.", here)  # fmt: skip
+        self._deprecated(
+            item.deprecated,
+            "'append' key is deprecated. Add an 'append' entry (e.g. 'condition: append') under 'override' instead.",
+            here,
+        )
         old = self.definitions.rules.get(item.name.value)
         if item.append or item.override:
             if old is None:
@@ -240,8 +253,13 @@ class Collector:
         """The old way to enable or disable a rule: an item with a name and `enabled` only."""
         if "enabled" not in item.flags:
             missing = "enabled" if not (item.exceptions or item.tags is not None or item.texts) else "condition"
-            self._error(item.name.where, f"Item has no mapping for key '{missing}'",
-                        "a rule needs condition, desc, output and priority", here, "LOAD_ERR_YAML_VALIDATE")  # fmt: skip
+            self._error(
+                item.name.where,
+                f"Item has no mapping for key '{missing}'",
+                "a rule needs condition, desc, output and priority",
+                here,
+                "LOAD_ERR_YAML_VALIDATE",
+            )
         elif old is None:
             if here not in self.definitions.broken:
                 self._error(item.name.where, "Rule has 'enabled' key but no rule by that name already exists",

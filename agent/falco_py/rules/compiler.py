@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conditions become Python source, one function for each event type that tests all its rules, and code objects.
 
-What the event type decides is folded away, so a function holds only what is open for its events. Invariant: the function
-gives what Falco's evaluation of the same rules in the same order gives; the source is readable and is kept.
+What the event type decides is folded away, so a function holds only what is open for its events. Invariant: the
+function gives what Falco's evaluation of the same rules in the same order gives; the source is readable and is kept.
 """
 
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .expressions import Writer
 from .inference import EVENT_TYPE_FIELDS, is_never
 from .patterns import PathSet, glob_match, iglob_match, regex_matcher
 from .syntax import And, Check, FieldExpr, Literal, Node, Not, Or
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from .bundle import Rule
+    from .expressions import Writer
 
 Folded = Node | bool
 
@@ -51,7 +52,8 @@ def fold(node: Node, event: str) -> Folded:
 
 
 def _event_type(check: Check, event: str) -> bool:
-    values = [one.text for one in check.right or () if isinstance(one, Literal)]
+    right = check.right if isinstance(check.right, tuple) else ()
+    values = [one.text for one in right]
     tests = [_text_test(check.op, event, value) for value in values]
     if check.op == "exists":
         return True
@@ -94,7 +96,7 @@ class Compiler:
         self._written: dict[Check, str] = {}
 
     def expression(self, node: Node) -> str:
-        """Raises expressions.Wrong."""
+        """Raises expressions.CheckError."""
         if isinstance(node, Check):
             found = self._written.get(node)
             if found is None:
@@ -146,5 +148,5 @@ class Compiler:
         code = compile(source, filename, "exec")
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         scope: dict[str, Any] = {**self.writer.names, **names}
-        exec(code, scope)  # noqa: S102 - the source is made here, and every value in it is a literal of ours
+        exec(code, scope)
         return scope["match"]

@@ -8,13 +8,17 @@ it out cannot fail.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from .items import ExceptionItem, ExceptionValue
 from .operators import LIST_OPERATORS, MODIFIERS, OPERATORS, TEXT_OPERATORS
 from .places import Scalar, Text
 from .problems import Problems, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .items import ExceptionItem, ExceptionValue
 
 _SINGLE = ("in", "pmatch", "intersects")
 
@@ -44,40 +48,53 @@ def _comp(text: str) -> str | None:
     return None
 
 
-class _Wrong(Exception):
+class _ExceptionError(Exception):
     def __init__(self, scalar: Scalar, message: str, hint: str = "", code: str = "LOAD_ERR_VALIDATE") -> None:
         self.scalar, self.message, self.hint, self.code = scalar, message, hint, code
 
 
 def _complete(item: ExceptionItem) -> RuleException:
     if item.fields is None:
-        raise _Wrong(item.name, "Item has no mapping for key 'fields'", "name the fields that the values are for",
-                     "LOAD_ERR_YAML_VALIDATE")  # fmt: skip
+        raise _ExceptionError(
+            item.name,
+            "Item has no mapping for key 'fields'",
+            "name the fields that the values are for",
+            "LOAD_ERR_YAML_VALIDATE",
+        )
+    fields: tuple[Scalar, ...]
+    comps: tuple[str, ...]
     if isinstance(item.fields, Scalar):
         if isinstance(item.comps, tuple):
-            raise _Wrong(item.name, "Fields and comps must both be strings", "write one comp, not a list")
+            raise _ExceptionError(item.name, "Fields and comps must both be strings", "write one comp, not a list")
         comp = _comp(item.comps.value) if item.comps else "in"
         if comp is None or not is_list_comp(comp):
-            raise _Wrong(item.comps or item.name, "When fields is a single value, comps must be one of "
-                         "(in, pmatch, intersects) or a modifier operator (e.g. startswith oneof)")  # fmt: skip
+            raise _ExceptionError(
+                item.comps or item.name,
+                "When fields is a single value, comps must be one of "
+                "(in, pmatch, intersects) or a modifier operator (e.g. startswith oneof)",
+            )
         fields, comps, single = (item.fields,), (comp,), True
     else:
         fields, single = item.fields, False
         if not fields:
-            raise _Wrong(item.name, "Rule exception item must have fields property with a list of fields")
+            raise _ExceptionError(item.name, "Rule exception item must have fields property with a list of fields")
         if isinstance(item.comps, Scalar):
-            raise _Wrong(item.comps, "Fields and comps lists must have equal length", "write a list of comps")
+            raise _ExceptionError(item.comps, "Fields and comps lists must have equal length", "write a list of comps")
         found: list[str] = []
         for scalar in item.comps if item.comps is not None else ():
             one = _comp(scalar.value)
             if one is None:
-                raise _Wrong(scalar, f"'{scalar.value}' is not a supported comparison operator",
-                             nearest(scalar.value, OPERATORS))  # fmt: skip
+                raise _ExceptionError(
+                    scalar, f"'{scalar.value}' is not a supported comparison operator", nearest(scalar.value, OPERATORS)
+                )
             found.append(one)
         comps = tuple(found) if item.comps is not None else ("=",) * len(fields)
         if len(comps) != len(fields):
-            raise _Wrong(item.name, "Fields and comps lists must have equal length",
-                         f"{len(fields)} fields but {len(comps)} comps")  # fmt: skip
+            raise _ExceptionError(
+                item.name,
+                "Fields and comps lists must have equal length",
+                f"{len(fields)} fields but {len(comps)} comps",
+            )
     result = RuleException(item.name, fields, comps, single, ())
     return replace(result, values=_rows(result, item))
 
@@ -86,17 +103,24 @@ def _rows(exception: RuleException, item: ExceptionItem) -> tuple[Scalar | tuple
     for row in item.values:
         if exception.single:
             if isinstance(row, tuple):
-                raise _Wrong(item.name, "Expected values array to contain a list of strings",
-                             "with a single field the values are a flat list")  # fmt: skip
+                raise _ExceptionError(
+                    item.name,
+                    "Expected values array to contain a list of strings",
+                    "with a single field the values are a flat list",
+                )
         elif not isinstance(row, tuple) or len(row) != len(exception.fields):
-            raise _Wrong(row if isinstance(row, Scalar) else item.name, "Fields and values lists must have equal length",
-                         f"each row of values needs {len(exception.fields)} elements, as there are fields")  # fmt: skip
+            raise _ExceptionError(
+                row if isinstance(row, Scalar) else item.name,
+                "Fields and values lists must have equal length",
+                f"each row of values needs {len(exception.fields)} elements, as there are fields",
+            )
     return item.values
 
 
-def _report(problems: Problems, wrong: _Wrong, item: ExceptionItem, here: tuple[str, str]) -> None:
-    problems.add("error", wrong.code, wrong.scalar.where, wrong.message,
-                 wrong.hint or f"in exception '{item.name.value}'", here)  # fmt: skip
+def _report(problems: Problems, wrong: _ExceptionError, item: ExceptionItem, here: tuple[str, str]) -> None:
+    problems.add(
+        "error", wrong.code, wrong.scalar.where, wrong.message, wrong.hint or f"in exception '{item.name.value}'", here
+    )
 
 
 def define_exceptions(
@@ -108,12 +132,18 @@ def define_exceptions(
     failed = False
     for item in items:
         if item.name.value in names:
-            problems.add("warning", "LOAD_EXCEPTION_NAME_NOT_UNIQUE", item.name.where,
-                         f"Multiple definitions of exception '{item.name.value}' in the same rule", "", here)  # fmt: skip
+            problems.add(
+                "warning",
+                "LOAD_EXCEPTION_NAME_NOT_UNIQUE",
+                item.name.where,
+                f"Multiple definitions of exception '{item.name.value}' in the same rule",
+                "",
+                here,
+            )
         names.add(item.name.value)
         try:
             result.append(_complete(item))
-        except _Wrong as wrong:
+        except _ExceptionError as wrong:
             _report(problems, wrong, item, here)
             failed = True
     return None if failed else tuple(result)
@@ -130,17 +160,25 @@ def append_exceptions(
         try:
             if at is None:
                 if item.fields is not None and not item.values:
-                    raise _Wrong(item.name, "Rule exception new item must have fields and values properties")
+                    raise _ExceptionError(item.name, "Rule exception new item must have fields and values properties")
                 result.append(_complete(item))
                 continue
             for given, word in ((item.fields, "fields"), (item.comps, "comps")):
                 if given is not None:
-                    raise _Wrong(item.name, f"Can not append exception {word} to existing exception, only values")
+                    raise _ExceptionError(
+                        item.name, f"Can not append exception {word} to existing exception, only values"
+                    )
             if not item.values:
-                problems.add("warning", "LOAD_APPEND_NO_VALUES", item.name.where,
-                             f"Overriding/appending exception '{item.name.value}' with no values", "", here)  # fmt: skip
+                problems.add(
+                    "warning",
+                    "LOAD_APPEND_NO_VALUES",
+                    item.name.where,
+                    f"Overriding/appending exception '{item.name.value}' with no values",
+                    "",
+                    here,
+                )
             result[at] = replace(result[at], values=result[at].values + _rows(result[at], item))
-        except _Wrong as wrong:
+        except _ExceptionError as wrong:
             _report(problems, wrong, item, here)
             failed = True
     return None if failed else tuple(result)
@@ -187,8 +225,9 @@ def _written(exception: RuleException) -> Text:
         field, comp = exception.fields[0], exception.comps[0]
         flat = [v for v in exception.values if isinstance(v, Scalar)]
         values = _wrapped("(", _comma([_value(v) for v in flat]), ")")
-        return Text.join((Text.made("(", field), Text.of(field), Text.made(f" {comp} ", field), values,
-                          Text.made(")", field)))  # fmt: skip
+        return Text.join(
+            (Text.made("(", field), Text.of(field), Text.made(f" {comp} ", field), values, Text.made(")", field))
+        )
     parts: list[Text] = []
     for row in exception.values:
         if not isinstance(row, tuple):

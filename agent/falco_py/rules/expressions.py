@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One comparison becomes one Python expression over the event `e`.
 
-A missing value is None, and every comparison with it is False, `!=` included. Invariant: the expression raises nothing for
-any value of the field's type; everything wrong with field, operator or value is a `Finding` at load.
+A missing value is None, and every comparison with it is False, `!=` included. Invariant: the expression raises nothing
+for any value of the field's type; everything wrong with field, operator or value is a `Finding` at load.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _in_nets(address: Any, nets: tuple[Any, ...]) -> bool:
     return any(address in net for net in nets)
 
 
-class Wrong(Exception):
+class CheckError(Exception):
     def __init__(self, at: int, message: str, hint: str = "", unknown: bool = False) -> None:
         super().__init__(message)
         self.finding = Finding(at, message, hint, unknown)
@@ -73,21 +73,21 @@ class Writer:
         if arg is None and field.arg == "required":
             error = f"{field.name} needs an argument, such as {field.name}[...]"
         if error is not None:
-            raise Wrong(expr.at, error, unknown=True)
+            raise CheckError(expr.at, error, unknown=True)
         if transformed and (field.no_transformer or field.multi):
-            raise Wrong(expr.at, f"field '{field.name}' does not support transformers")
+            raise CheckError(expr.at, f"field '{field.name}' does not support transformers")
         self.fields.add(field.name)
         kind = field.type_of(arg) if field.type_of is not None else field.type
         multi = field.multi if arg is None else ""
         return Value(field.code(arg), str(kind), field.is_list, multi, field.no_rhs)
 
-    def _unknown(self, expr: FieldExpr, written: str) -> Wrong:
+    def _unknown(self, expr: FieldExpr, written: str) -> CheckError:
         reason = self.catalogue.refused(written) or self.catalogue.refused(expr.name)
         if reason is not None:
-            return Wrong(expr.at, f"`{written}` cannot be used: {reason}", unknown=True)
+            return CheckError(expr.at, f"`{written}` cannot be used: {reason}", unknown=True)
         if self.catalogue.lookup(expr.name) is not None:
-            return Wrong(expr.at, f"`{written}`: the field `{expr.name}` takes no such argument", unknown=True)
-        return Wrong(
+            return CheckError(expr.at, f"`{written}`: the field `{expr.name}` takes no such argument", unknown=True)
+        return CheckError(
             expr.at,
             f"`{written}`: no such field",
             nearest(expr.name, self.catalogue.CATALOGUE) or "falco-py --list shows the fields",
@@ -100,8 +100,8 @@ class Writer:
     def _call(self, call: Call) -> Value:
         try:
             return transformers.write(call, self._argument)
-        except transformers.BadCall as bad:
-            raise Wrong(call.at, bad.message, bad.hint) from None
+        except transformers.CallError as bad:
+            raise CheckError(call.at, bad.message, bad.hint) from None
 
     def _argument(self, operand: Any) -> Value:
         if isinstance(operand, FieldExpr):
@@ -117,7 +117,7 @@ class Writer:
     # Comparisons
 
     def check(self, check: Check) -> str:
-        """The expression of a comparison. Raises Wrong."""
+        """The expression of a comparison. Raises CheckError."""
         op = "=" if check.op == "==" else check.op
         value = self.left(check.left)
         self._allowed(check, op, value)
@@ -139,13 +139,13 @@ class Writer:
         if op in allowed:
             return
         words = "operator not supported list filters" if value.is_list else f"operator not supported for {what} filters"
-        raise Wrong(at, f"filter error: '{check.op}' {words}", "it takes " + " ".join(sorted(allowed)))
+        raise CheckError(at, f"filter error: '{check.op}' {words}", "it takes " + " ".join(sorted(allowed)))
 
     def _typed(self, literal: Literal, op: str, value: Value) -> Any:
         try:
             return to_value(literal.text, value.type, op)
         except LiteralError as bad:
-            raise Wrong(literal.at, bad.message, bad.hint) from None
+            raise CheckError(literal.at, bad.message, bad.hint) from None
 
     def _to_field(self, check: Check, op: str, value: Value) -> str:
         right_expr = check.right
@@ -159,11 +159,11 @@ class Writer:
         else:
             right, name = self._call(right_expr), right_expr.name
         if op not in FIELD_TO_FIELD:
-            raise Wrong(at, f"operator '{check.op.upper()}' doesn't support right-hand side fields")
+            raise CheckError(at, f"operator '{check.op.upper()}' doesn't support right-hand side fields")
         if right.no_rhs or value.no_rhs or right.multi or value.multi:
-            raise Wrong(at, f"field '{name}' can't be used as a right-hand side field")
+            raise CheckError(at, f"field '{name}' can't be used as a right-hand side field")
         if _family(right.type) != _family(value.type) or right.is_list != value.is_list:
-            raise Wrong(
+            raise CheckError(
                 at, f"field on the left has type '{value.type}' while the right-hand side field '{name}' has "
                 f"incompatible type '{right.type}'")  # fmt: skip
         a, b = self._local(), self._local()

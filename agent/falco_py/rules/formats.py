@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The text of an output becomes functions that give the message and its fields.
 
-`%field`, `%field[arg]`, `%transformer(field)` and `%<N>field` are replaced; a missing value prints as `<NA>`. Invariant: a
-compiled format never raises and never suppresses an alert.
+`%field`, `%field[arg]`, `%transformer(field)` and `%<N>field` are replaced; a missing value prints as `<NA>`.
+Invariant: a compiled format never raises and never suppresses an alert.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .expressions import Writer, Wrong
+from .expressions import CheckError, Writer
 from .grammar import parse_transformer
 from .operators import TRANSFORMERS
 from .syntax import Call, FieldExpr
@@ -97,9 +97,9 @@ class Formats:
         self.writer = writer
 
     def compile(self, text: str) -> OutputFormat:
-        """Raises expressions.Wrong with the offset in `text`."""
+        """Raises expressions.CheckError with the offset in `text`."""
         if not text:
-            raise Wrong(0, "empty formatting token", "an output needs some text")
+            raise CheckError(0, "empty formatting token", "an output needs some text")
         parts: list[str | Token] = []
         values: dict[str, Getter] = {}
         before = set(self.writer.fields)
@@ -124,7 +124,7 @@ class Formats:
     def _token(self, text: str, percent: int, parts: list[str | Token], values: dict[str, Getter]) -> int:
         at = percent + 1
         if at >= len(text):
-            raise Wrong(percent, "invalid formatting syntax: formatting cannot end with a %")
+            raise CheckError(percent, "invalid formatting syntax: formatting cannot end with a %")
         width = _WIDTH.match(text, at)
         if width:
             at = width.end()
@@ -133,11 +133,11 @@ class Formats:
             return self._call(text, percent, at, width, parts, values)
         name = _NAME.match(text, at)
         if name is None:
-            raise Wrong(percent, "unknown filter: unexpected token after '%'", "write a field, such as %proc.name",
+            raise CheckError(percent, "unknown filter: unexpected token after '%'", "write a field, such as %proc.name",
                         unknown=True)  # fmt: skip
         expr, end = self._longest(text, name)
         if expr is None:
-            raise self.writer._unknown(FieldExpr(name[0], None, percent), name[0])  # noqa: SLF001
+            raise self.writer._unknown(FieldExpr(name[0], None, percent), name[0])
         field, arg = self.writer.catalogue.lookup(expr.name if expr.arg is None else f"{expr.name}[{expr.arg}]")
         self.writer.fields.add(field.name)
         code = (field.print_code or field.code)(arg)
@@ -168,7 +168,7 @@ class Formats:
                     arg = text[end + 1 : close]
                     error = with_arg[0].check_arg(arg) if with_arg[0].check_arg else None
                     if error:
-                        raise Wrong(name.start(), error, unknown=True)
+                        raise CheckError(name.start(), error, unknown=True)
                     return FieldExpr(word, arg, name.start()), close + 1
             if found is not None and not (found[0].arg == "required" and found[1] is None):
                 return FieldExpr(word[:length], None, name.start()), end
@@ -178,7 +178,9 @@ class Formats:
               values: dict[str, Getter]) -> int:  # fmt: skip
         parsed = parse_transformer(text, at)
         if parsed is None:
-            raise Wrong(percent, "unknown filter: not a transformer", "write it as %tolower(proc.name)", unknown=True)
+            raise CheckError(
+                percent, "unknown filter: not a transformer", "write it as %tolower(proc.name)", unknown=True
+            )
         inner: Any
         inner, end = parsed
         written = text[at:end]
@@ -192,5 +194,5 @@ class Formats:
         return end
 
     def _getter(self, code: str) -> Getter:
-        made: Getter = eval(f"lambda e: {code}", self.writer.names)  # noqa: S307 - code of the field catalogue
+        made: Getter = eval(f"lambda e: {code}", self.writer.names)
         return made

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyparsing as pp
 
 from .operators import MODIFIERS, NUMBER_OPERATORS, OPERATORS, TRANSFORMERS, WORD_OPERATORS
 from .syntax import And, Call, Check, FieldExpr, ListExpr, Literal, MacroRef, Node, Not, Operand, Or
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_DEPTH = 1000  # nested parentheses
 _FRAMES_A_LEVEL = 40
@@ -203,9 +205,7 @@ def _build() -> pp.ParserElement:
     string = _matched(_STRING, "a value").add_parse_action(lambda t: [(_literal(t[0][0], t[0].start()),)])
     number = _matched(_NUMBER).add_parse_action(lambda t: [(Literal(t[0][0], t[0].start()),)])
     values = _matched(_LIST).add_parse_action(lambda t: [_literals(t[0][0], t[0].start())])
-    name = _matched(rf"{_NOT_A_NAME}{_IDENT}(?![(.\[])").add_parse_action(
-        lambda t: [(Literal(t[0][0], t[0].start()),)]
-    )
+    name = _matched(rf"{_NOT_A_NAME}{_IDENT}(?![(.\[])").add_parse_action(lambda t: [(Literal(t[0][0], t[0].start()),)])
     modifier = _regex(rf"{_MODIFIER}(?={_B}++(?:\(|{_NOT_A_NAME}{_IDENT}))")
     list_value = (values | right | name).set_name("a list of values such as (a, b): separate values with commas")
     exists = pp.Literal("exists").add_parse_action(lambda: [("exists", None, None)])

@@ -8,14 +8,16 @@ Invariant: no text raises; what is wrong is a problem in the collection given, a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from .places import Place, Scalar, Source, Where
 from .problems import Problems, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_SCALARS = 2_000_000  # scalars read from one file, each use of an alias counted
@@ -131,7 +133,7 @@ class Items:
     broken: set[tuple[str, str]] = field(default_factory=set)
 
 
-class _Wrong(Exception):
+class _ItemError(Exception):
     """Leaves the item being read; the problem is reported at `where`."""
 
     def __init__(self, where: Where, message: str, hint: str = "", code: str = "LOAD_ERR_YAML_VALIDATE") -> None:
@@ -152,12 +154,20 @@ class _Reader:
         for document in self._documents():
             if isinstance(document, yaml.ScalarNode):
                 if not _is_null(document):
-                    self._report(_Wrong(self._where(document), "Rules content is not yaml",
-                                        "a rules file is a sequence of items such as '- rule: name'"))  # fmt: skip
+                    self._report(
+                        _ItemError(
+                            self._where(document),
+                            "Rules content is not yaml",
+                            "a rules file is a sequence of items such as '- rule: name'",
+                        )
+                    )
                 continue
             if not isinstance(document, yaml.SequenceNode):
-                self._report(_Wrong(self._where(document), "Rules content is not yaml array of objects",
-                                    "begin each item with '- '"))  # fmt: skip
+                self._report(
+                    _ItemError(
+                        self._where(document), "Rules content is not yaml array of objects", "begin each item with '- '"
+                    )
+                )
                 continue
             for node in document.value:
                 self._item(node)
@@ -174,17 +184,30 @@ class _Reader:
             message = error.problem or error.context or "not YAML"
             if error.context and error.problem:
                 message = f"{message} ({error.context})"
-            self.problems.add("error", "LOAD_ERR_YAML_PARSE", (self.source, place), message,
-                              "check indentation, quotes and colons here and on the line before")  # fmt: skip
+            self.problems.add(
+                "error",
+                "LOAD_ERR_YAML_PARSE",
+                (self.source, place),
+                message,
+                "check indentation, quotes and colons here and on the line before",
+            )
         except yaml.reader.ReaderError as error:
             index = error.position if isinstance(error.position, int) else 0
-            self.problems.add("error", "LOAD_ERR_YAML_PARSE", (self.source, self.source.place(index)),
-                              f"unreadable character: {error.reason}")  # fmt: skip
+            self.problems.add(
+                "error",
+                "LOAD_ERR_YAML_PARSE",
+                (self.source, self.source.place(index)),
+                f"unreadable character: {error.reason}",
+            )
         except (yaml.YAMLError, UnicodeError, RecursionError, ValueError) as error:
-            self.problems.add("error", "LOAD_ERR_YAML_PARSE", (self.source, Place(self.source.file, 1, 1)),
-                              str(error).splitlines()[0] if str(error) else "not YAML")  # fmt: skip
+            self.problems.add(
+                "error",
+                "LOAD_ERR_YAML_PARSE",
+                (self.source, Place(self.source.file, 1, 1)),
+                str(error).splitlines()[0] if str(error) else "not YAML",
+            )
 
-    def _report(self, wrong: _Wrong, item: tuple[str, str] = ("", "")) -> None:
+    def _report(self, wrong: _ItemError, item: tuple[str, str] = ("", "")) -> None:
         self.problems.add("error", wrong.code, wrong.where, wrong.message, wrong.hint, item)
 
     def _where(self, node: yaml.Node) -> Where:
@@ -194,8 +217,13 @@ class _Reader:
         if _is_null(node):
             return
         if not isinstance(node, yaml.MappingNode):
-            self._report(_Wrong(self._where(node), "Unexpected element type. Each element should be a yaml associative array.",
-                                "an item looks like '- rule: name'"))  # fmt: skip
+            self._report(
+                _ItemError(
+                    self._where(node),
+                    "Unexpected element type. Each element should be a yaml associative array.",
+                    "an item looks like '- rule: name'",
+                )
+            )
             return
         keys: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key, value in node.value:
@@ -204,15 +232,26 @@ class _Reader:
         kind = next((k for k in _KINDS if k in keys), None)
         if kind is None:
             first = next(iter(keys), "")
-            self.problems.add("warning", "LOAD_UNKNOWN_ITEM", self._where(node),
-                              f"Unknown top level item '{first}'", nearest(first, _KINDS))  # fmt: skip
+            self.problems.add(
+                "warning",
+                "LOAD_UNKNOWN_ITEM",
+                self._where(node),
+                f"Unknown top level item '{first}'",
+                nearest(first, _KINDS),
+            )
             return
         name_node = keys[kind][1]
         name = name_node.value if isinstance(name_node, yaml.ScalarNode) and kind in ("list", "macro", "rule") else ""
         for key, (key_node, _) in keys.items():
             if key not in _KEYS[kind]:
-                self.problems.add("warning", "LOAD_UNKNOWN_KEY", self._where(key_node),
-                                  f"Unknown key '{key}' in {kind}", nearest(key, _KEYS[kind]), (kind, name))  # fmt: skip
+                self.problems.add(
+                    "warning",
+                    "LOAD_UNKNOWN_KEY",
+                    self._where(key_node),
+                    f"Unknown key '{key}' in {kind}",
+                    nearest(key, _KEYS[kind]),
+                    (kind, name),
+                )
         values = {key: value for key, (_, value) in keys.items()}
         make = {
             "required_engine_version": self._engine,
@@ -223,7 +262,7 @@ class _Reader:
         }[kind]
         try:
             self.result.items.append(make(node, values))
-        except _Wrong as wrong:
+        except _ItemError as wrong:
             self._report(wrong, (kind, name))
             if name:
                 self.result.broken.add((kind, name))
@@ -233,20 +272,26 @@ class _Reader:
     def _scalar(self, node: yaml.Node, key: str = "") -> Scalar:
         self.scalars += 1
         if self.scalars > _MAX_SCALARS:
-            raise _Wrong(self._where(node), f"more than {_MAX_SCALARS} values in one file", "look at the use of aliases")
+            raise _ItemError(
+                self._where(node), f"more than {_MAX_SCALARS} values in one file", "look at the use of aliases"
+            )
         if not isinstance(node, yaml.ScalarNode):
-            raise _Wrong(self._where(node), f"Value is not a scalar value{f' (key {key!r})' if key else ''}")
+            raise _ItemError(self._where(node), f"Value is not a scalar value{f' (key {key!r})' if key else ''}")
         return Scalar(self.source, node.value, node.start_mark.index, node.end_mark.index, node.style or None)
 
-    def _text(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node], key: str, empty_ok: bool = False) -> Scalar:
+    def _text(
+        self, node: yaml.MappingNode, values: Mapping[str, yaml.Node], key: str, empty_ok: bool = False
+    ) -> Scalar:
         """The non-empty scalar under `key`."""
         if key not in values:
-            raise _Wrong(self._where(node), f"Item has no mapping for key '{key}'", f"add '{key}: ...'")
+            raise _ItemError(self._where(node), f"Item has no mapping for key '{key}'", f"add '{key}: ...'")
         scalar = self._scalar(values[key], key)
         if not scalar.value or _is_null(values[key]):
             if empty_ok:
                 return Scalar(self.source, "", scalar.start, scalar.end, scalar.style)
-            raise _Wrong(scalar.where, f"Mapping for key '{key}' is empty" if scalar.style is None else "Value must be non-empty")
+            raise _ItemError(
+                scalar.where, f"Mapping for key '{key}' is empty" if scalar.style is None else "Value must be non-empty"
+            )
         return scalar
 
     def _bool(self, values: Mapping[str, yaml.Node], key: str) -> bool | None:
@@ -257,16 +302,18 @@ class _Reader:
             return True
         if scalar.value in _FALSE:
             return False
-        raise _Wrong(scalar.where, f"Can't decode YAML scalar value '{scalar.value}' of key '{key}'", "use true or false")
+        raise _ItemError(
+            scalar.where, f"Can't decode YAML scalar value '{scalar.value}' of key '{key}'", "use true or false"
+        )
 
     def _sequence(self, node: yaml.Node, each: Callable[[yaml.Node], _Result]) -> tuple[_Result, ...]:
         if not isinstance(node, yaml.SequenceNode):
-            raise _Wrong(self._where(node), "Value is not a sequence", "write it as [a, b] or one '- a' a line")
+            raise _ItemError(self._where(node), "Value is not a sequence", "write it as [a, b] or one '- a' a line")
         return tuple(each(child) for child in node.value)
 
     def _element(self, node: yaml.Node) -> Scalar:
         if not isinstance(node, yaml.ScalarNode) or _is_null(node):
-            raise _Wrong(self._where(node), "sequence value is not scalar")
+            raise _ItemError(self._where(node), "sequence value is not scalar")
         return self._scalar(node)
 
     def _override(self, kind: str, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> dict[str, str]:
@@ -282,25 +329,36 @@ class _Reader:
             if key in result:
                 continue
             if operation not in allowed:
-                raise _Wrong(scalar.where, f"Invalid override operation for key '{key}': '{operation}'. "
-                             "Allowed values are: append, replace", nearest(operation, allowed))  # fmt: skip
+                raise _ItemError(
+                    scalar.where,
+                    f"Invalid override operation for key '{key}': '{operation}'. Allowed values are: append, replace",
+                    nearest(operation, allowed),
+                )
             if key not in allowed[operation]:
                 verb = "appended to" if operation == "append" else "replaced"
                 instead = ", use 'replace' instead" if operation == "append" and key in allowed["replace"] else ""
-                raise _Wrong(self._where(key_node), f"Key '{key}' cannot be {verb}{instead}",
-                             nearest(key, allowed[operation]))  # fmt: skip
+                raise _ItemError(
+                    self._where(key_node), f"Key '{key}' cannot be {verb}{instead}", nearest(key, allowed[operation])
+                )
             if key not in values:
                 article = "An append" if operation == "append" else "A replace"
-                raise _Wrong(self._where(key_node), f"{article} override for '{key}' was specified but '{key}' is not defined")
+                raise _ItemError(
+                    self._where(key_node), f"{article} override for '{key}' was specified but '{key}' is not defined"
+                )
             result[key] = operation
         if result:
             if self._bool(values, "append"):
-                raise _Wrong(self._where(block), "Keys 'override' and 'append: true' cannot be used together. "
-                             "Add an 'append' entry for the key under 'override' instead.")  # fmt: skip
+                raise _ItemError(
+                    self._where(block),
+                    "Keys 'override' and 'append: true' cannot be used together. "
+                    "Add an 'append' entry for the key under 'override' instead.",
+                )
             for key in values:
                 if key in allowed["replace"] and key not in result:
-                    raise _Wrong(self._where(values[key]),
-                                 f"Unexpected key '{key}': no corresponding entry under 'override' is defined.")  # fmt: skip
+                    raise _ItemError(
+                        self._where(values[key]),
+                        f"Unexpected key '{key}': no corresponding entry under 'override' is defined.",
+                    )
         return result
 
     # Items
@@ -311,12 +369,15 @@ class _Reader:
     def _plugins(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item:
         def pair(entry: yaml.Node) -> tuple[Scalar, Scalar]:
             if not isinstance(entry, yaml.MappingNode):
-                raise _Wrong(self._where(entry), "Plugin version must be a mapping of name and version")
+                raise _ItemError(self._where(entry), "Plugin version must be a mapping of name and version")
             keys = _mapping(entry)
             name, version = self._text(entry, keys, "name"), self._text(entry, keys, "version")
             if not re.fullmatch(r"\d+\.\d+\.\d+(?:[-+].*)?", version.value):
-                raise _Wrong(version.where, f"Invalid required version '{version.value}' for plugin '{name.value}'",
-                             'versions look like "1.2.3"')  # fmt: skip
+                raise _ItemError(
+                    version.where,
+                    f"Invalid required version '{version.value}' for plugin '{name.value}'",
+                    'versions look like "1.2.3"',
+                )
             return name, version
 
         def requirement(entry: yaml.Node) -> PluginRequirement:
@@ -327,13 +388,15 @@ class _Reader:
             seen: set[str] = set()
             for name, _ in pairs:
                 if name.value in seen:
-                    raise _Wrong(name.where, f"Defined multiple alternative version requirements for plugin '{name.value}'")
+                    raise _ItemError(
+                        name.where, f"Defined multiple alternative version requirements for plugin '{name.value}'"
+                    )
                 seen.add(name.value)
             return PluginRequirement(tuple(pairs))
 
         value = values["required_plugin_versions"]
         if not isinstance(value, yaml.SequenceNode):
-            raise _Wrong(self._where(value), "Value of required_plugin_versions must be a sequence")
+            raise _ItemError(self._where(value), "Value of required_plugin_versions must be a sequence")
         return PluginVersions(self._sequence(value, requirement))
 
     def _append(self, values: Mapping[str, yaml.Node]) -> tuple[bool, Where | None]:
@@ -342,7 +405,7 @@ class _Reader:
     def _list(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item:
         name = self._text(node, values, "list")
         if "items" not in values:
-            raise _Wrong(self._where(node), "Item has no mapping for key 'items'", "add 'items: [...]'")
+            raise _ItemError(self._where(node), "Item has no mapping for key 'items'", "add 'items: [...]'")
         items = self._sequence(values["items"], self._element)
         append, deprecated = self._append(values)
         return ListItem(name, items, append, self._override("list", node, values), deprecated)
@@ -372,14 +435,17 @@ class _Reader:
         if "capture_duration" in values:
             scalar = self._text(node, values, "capture_duration")
             if not re.fullmatch(r"\d{1,10}", scalar.value, re.ASCII) or int(scalar.value) >= 1 << 32:
-                raise _Wrong(scalar.where, f"Can't decode YAML scalar value '{scalar.value}' of key 'capture_duration'",
-                             "use milliseconds, a whole number")  # fmt: skip
+                raise _ItemError(
+                    scalar.where,
+                    f"Can't decode YAML scalar value '{scalar.value}' of key 'capture_duration'",
+                    "use milliseconds, a whole number",
+                )
             duration = int(scalar.value)
         return RuleItem(name, texts, flags, tags, exceptions, duration, append, override, deprecated)
 
     def _exception(self, node: yaml.Node) -> ExceptionItem:
         if not isinstance(node, yaml.MappingNode):
-            raise _Wrong(self._where(node), "Rule exception must be a mapping with a name", "add 'name: ...'")
+            raise _ItemError(self._where(node), "Rule exception must be a mapping with a name", "add 'name: ...'")
         values = _mapping(node)
         name = self._text(node, values, "name")
 
@@ -387,10 +453,16 @@ class _Reader:
             if not _given(values, key):
                 return None
             value = values[key]
-            return self._sequence(value, self._element) if isinstance(value, yaml.SequenceNode) else self._scalar(value, key)
+            return (
+                self._sequence(value, self._element)
+                if isinstance(value, yaml.SequenceNode)
+                else self._scalar(value, key)
+            )
 
         def element(child: yaml.Node) -> ExceptionValue:
-            return self._sequence(child, self._element) if isinstance(child, yaml.SequenceNode) else self._element(child)
+            return (
+                self._sequence(child, self._element) if isinstance(child, yaml.SequenceNode) else self._element(child)
+            )
 
         def row(child: yaml.Node) -> Scalar | tuple[ExceptionValue, ...]:
             return self._sequence(child, element) if isinstance(child, yaml.SequenceNode) else self._element(child)

@@ -6,11 +6,15 @@ Invariant: the result never grows over `MAX_CONDITION` characters; a list that w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from .collector import ListDef
 from .places import Scalar, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .collector import ListDef
 
 MAX_CONDITION = 4_000_000
 MAX_ITEMS = 200_000
@@ -19,7 +23,7 @@ _BLANKS = " \t\n\r"
 _DELIMITERS = _BLANKS + "(),="
 
 
-class TooLarge(Exception):
+class TooLargeError(Exception):
     """Lists of lists (of lists) grew without reason; `args[0]` is the list's name."""
 
 
@@ -61,7 +65,7 @@ def resolve_lists(lists: Iterable[ListDef]) -> list[ResolvedList]:
             inner.used = True
             found.extend(items_of(inner, above | {inner.name}))
             if len(found) > MAX_ITEMS:
-                raise TooLarge(definition.name)
+                raise TooLargeError(definition.name)
         result = tuple(found)
         if above == {definition.name}:
             done[definition.name] = result
@@ -123,6 +127,6 @@ def write_lists(text: Text, lists: Sequence[ResolvedList]) -> Text:
             continue
         one.definition.used = True
         if len(text.value) + len(places) * len(one.text) > MAX_CONDITION:
-            raise TooLarge(one.name)
+            raise TooLargeError(one.name)
         text = _written(text, one, places)
     return text

@@ -53,7 +53,7 @@ def regex_matcher(pattern: str) -> Matcher:
 
 
 def _glob_to_regex(pattern: str) -> str:
-    out = []
+    out: list[str] = []
     i = 0
     while i < len(pattern):
         char = pattern[i]

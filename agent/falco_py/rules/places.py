@@ -8,10 +8,12 @@ in a condition that was appended to, or into which a list was written, still poi
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SNIPPET_WIDTH = 160
 
@@ -158,8 +160,9 @@ class Text:
             if after <= start or part.start >= max(start + length, start + 1):
                 continue
             skip = max(0, start - part.start)
-            parts.append(_Part(max(0, part.start - start), part.scalar, part.offset + (0 if part.fixed else skip),
-                               part.fixed))
+            parts.append(
+                _Part(max(0, part.start - start), part.scalar, part.offset + (0 if part.fixed else skip), part.fixed)
+            )
         return Text(self.value[start : start + length], parts or self.parts[:1])
 
     @staticmethod

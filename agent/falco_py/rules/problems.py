@@ -8,11 +8,13 @@ all of them. Codes and their phrases are Falco's.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from .places import Where
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .places import Where
 
 Severity = Literal["error", "warning"]
 

@@ -2,16 +2,19 @@
 """Macro references in a tree become the macros' own trees.
 
 Invariant: the result holds no `MacroRef`; a macro that is undefined, not visible or refers to itself is an
-`Unresolved` with its place in the text it was named in.
+`MacroError` with its place in the text it was named in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .problems import nearest
 from .syntax import And, Check, MacroRef, Node, Not, Or
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(slots=True)
@@ -25,7 +28,7 @@ class Macro:
     use: Callable[[], None]
 
 
-class Unresolved(Exception):
+class MacroError(Exception):
     def __init__(self, at: int, message: str, hint: str = "", quiet: bool = False) -> None:
         super().__init__(message)
         self.at, self.message, self.hint, self.quiet = at, message, hint, quiet
@@ -34,7 +37,7 @@ class Unresolved(Exception):
 def expand(node: Node, macros: Mapping[str, Macro], visible_from: int | None = None) -> Node:
     """`visible_from`: position of the macro that the tree belongs to; None for rules, which see every macro.
 
-    Raises Unresolved; `quiet` when the macro itself was already complained about.
+    Raises MacroError; `quiet` when the macro itself was already complained about.
     """
     return _expand(node, macros, visible_from, ())
 
@@ -58,19 +61,19 @@ def _expand(node: Node, macros: Mapping[str, Macro], visible_from: int | None, a
 def _opened(ref: MacroRef, macros: Mapping[str, Macro], visible_from: int | None, above: tuple[str, ...]) -> Node:
     macro = macros.get(ref.name)
     if macro is None:
-        raise Unresolved(ref.at, f"Undefined macro '{ref.name}' used in filter.", nearest(ref.name, macros))
+        raise MacroError(ref.at, f"Undefined macro '{ref.name}' used in filter.", nearest(ref.name, macros))
     if ref.name in above:
-        raise Unresolved(ref.at, f"reference loop in macro '{ref.name}'")
+        raise MacroError(ref.at, f"reference loop in macro '{ref.name}'")
     if visible_from is not None and macro.position >= visible_from:
-        raise Unresolved(
+        raise MacroError(
             ref.at,
             f"Undefined macro '{ref.name}' used in filter.",
             "it is defined further down; a macro may only use macros that were defined before it",
         )
     if macro.tree is None:
-        raise Unresolved(ref.at, f"macro '{ref.name}' has an error of its own", quiet=True)
+        raise MacroError(ref.at, f"macro '{ref.name}' has an error of its own", quiet=True)
     macro.use()
     try:
         return _expand(macro.tree, macros, macro.visible_from, (*above, ref.name))
-    except Unresolved as inner:
-        raise Unresolved(ref.at, f"in macro '{ref.name}': {inner.message}", inner.hint, quiet=True) from None
+    except MacroError as inner:
+        raise MacroError(ref.at, f"in macro '{ref.name}': {inner.message}", inner.hint, quiet=True) from None
