@@ -32,8 +32,9 @@ STOP_DEADLINE_S = 20.0
 ALERT_DEADLINE_S = 10.0
 
 SENTINEL_PROGRAM = "fpysent"
-SENTINEL_FILE = "falco-py-sentinel-"
-# A program start and a file travel by different lanes, so there is one sentinel for each.
+SENTINEL_FILE = "falco-py-sentinel"
+# A program start and a file travel by different lanes, so there is one sentinel for each. The file is known by its
+# whole name, which the kernel can tell: a looser rule would draw every open of the machine out of it.
 SENTINEL_RULES = f"""\
 - rule: Sentinel program
   desc: A program that only the live tests run was started.
@@ -42,7 +43,7 @@ SENTINEL_RULES = f"""\
   priority: DEBUG
 - rule: Sentinel file
   desc: A file that only the live tests make was opened.
-  condition: evt.type in (open, openat, openat2) and fd.filename startswith {SENTINEL_FILE}
+  condition: evt.type in (open, openat, openat2) and fd.filename = {SENTINEL_FILE}
   output: sentinel file | file=%fd.name command=%proc.cmdline process=%proc.name
   priority: DEBUG
 """
@@ -114,7 +115,9 @@ class Agent:
             thread = threading.Thread(target=self._read, args=(stream, take), daemon=True)
             thread.start()
             self._threads.append(thread)
-        ready = self._wait(lambda: any(READY in line.lower() for line in self.errors) or self._ended(), START_DEADLINE_S)
+        ready = self._wait(
+            lambda: any(READY in line.lower() for line in self.errors) or self._ended(), START_DEADLINE_S
+        )
         if not ready or self._ended():
             self.kill()
             raise AssertionError(f"the agent did not start:\n{self.log()}")
@@ -190,7 +193,7 @@ class Agent:
         digits = secrets.token_hex(4)
         program = self.scratch / f"{SENTINEL_PROGRAM}{digits}"
         shutil.copy2(shutil.which("cat") or "/bin/cat", program)
-        file = self.scratch / f"{SENTINEL_FILE}{digits}"
+        file = self.scratch / SENTINEL_FILE
         file.write_bytes(b"")
         try:
             subprocess.run([str(program), str(file)], check=True, stdin=subprocess.DEVNULL, timeout=ALERT_DEADLINE_S)
@@ -199,7 +202,7 @@ class Agent:
                 self.expect("Sentinel file", digits)
             else:
                 self.expect_line(f"{SENTINEL_PROGRAM}{digits}")
-                self.expect_line(f"file={file}")
+                self.expect_line(f"file={file} command={program.name}")
         finally:
             program.unlink()
             file.unlink()

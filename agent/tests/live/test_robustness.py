@@ -121,38 +121,48 @@ def test_a_process_with_many_arguments_is_reported(agent: Agent, mark: str) -> N
 LONG_PATH_RULES = """\
 - rule: Marked file opened
   desc: A file of the test of long paths was opened.
-  condition: evt.type in (open, openat, openat2) and fd.filename startswith MARK
+  condition: evt.type in (open, openat, openat2) and fd.filename = MARK
   output: marked | file=%fd.name
   priority: NOTICE
 """
+# The path is made step by step: such a long one cannot be passed at once.
+OPEN_FAR_DOWN = """\
+import os, sys
+base, name, mark, depth = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+os.chdir(base)
+for _ in range(depth):
+    os.mkdir(name); os.chdir(name)
+os.close(os.open(mark, os.O_CREAT | os.O_RDWR))
+os.unlink(mark)
+for _ in range(depth):
+    os.chdir('..'); os.rmdir(name)
+"""
+PATH_MAX = 4096
 
 
-# The path is made step by step: a longer one than PATH_MAX cannot be passed at once.
-@pytest.mark.parametrize(
-    ("depth", "name_bytes"), [(40, 5), (200, 19), (25, 200)], ids=["deep", "deep and long", "long"]
-)
-def test_a_deep_path_is_resolved_whole(tmp_path: Path, mark: str, depth: int, name_bytes: int) -> None:
+def name_of_a_file_far_down(tmp_path: Path, mark: str, name: str, depth: int) -> str:
+    """What fd.name says of a file below `depth` directories called `name`."""
     rules = tmp_path / "rules.yaml"
     rules.write_text(LONG_PATH_RULES.replace("MARK", mark), encoding="utf-8")
-    code = (
-        "import os, sys\n"
-        "base, name, mark, depth = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])\n"
-        "os.chdir(base)\n"
-        "for _ in range(depth):\n"
-        "    os.mkdir(name); os.chdir(name)\n"
-        "os.close(os.open(mark, os.O_CREAT | os.O_RDWR))\n"
-        "os.unlink(mark)\n"
-        "for _ in range(depth):\n"
-        "    os.chdir('..'); os.rmdir(name)\n"
-    )
-    base = tmp_path / "tree"
-    base.mkdir()
-    name = "d" * name_bytes
+    (tmp_path / "tree").mkdir()
     with running(tmp_path / "agent", rules=rules) as agent:
-        done = run_python(code, str(base), name, mark, str(depth))
+        done = run_python(OPEN_FAR_DOWN, str(tmp_path / "tree"), name, mark, str(depth))
         assert done.returncode == 0, done.stderr
-        alert = agent.expect("Marked file opened", mark)
-    assert alert.fields["fd.name"] == os.path.join(base, *([name] * depth), mark)
+        return str(agent.expect("Marked file opened", mark).fields["fd.name"])
+
+
+@pytest.mark.parametrize("name_bytes", [1, 20, 200, 255])
+def test_a_path_of_nearly_the_greatest_length_is_resolved_whole(tmp_path: Path, mark: str, name_bytes: int) -> None:
+    name = "d" * name_bytes
+    room = PATH_MAX - len(str(tmp_path / "tree" / mark)) - 1
+    depth = min(room // (name_bytes + 1), 200)
+    expected = os.path.join(tmp_path / "tree", *([name] * depth), mark)
+    assert name_of_a_file_far_down(tmp_path, mark, name, depth) == expected
+
+
+def test_a_longer_path_than_the_greatest_keeps_its_end(tmp_path: Path, mark: str) -> None:
+    name = "d" * 200
+    assert name_of_a_file_far_down(tmp_path, mark, name, 40).endswith(f"/{name}/{name}/{mark}")
 
 
 def test_a_flood_of_opens_loses_nothing(tmp_path: Path, mark: str, probe: Path) -> None:
