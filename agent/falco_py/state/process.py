@@ -68,7 +68,7 @@ class Process:
     `container_id` is "" outside containers; `container` is what enrichment found out, None until then.
     """
 
-    __slots__ = (*_COPIED, "_args_text", "_cmdline", "_env_text", "exited")
+    __slots__ = (*_COPIED, "_args_text", "_cmdline", "_env_text", "exited", "synced")
 
     pid: int
     start: int
@@ -119,6 +119,8 @@ class Process:
     args_truncated: bool
     env_truncated: bool
     container: Any
+    exited: bool
+    synced: tuple[Any, ...] | None  # the part of the last header that was compared with this entry
 
     def __init__(self, pid: int, start: int) -> None:
         for name in _NUMBERS:
@@ -135,6 +137,7 @@ class Process:
         self.env_truncated = False
         self.container = None
         self.exited = False
+        self.synced = None
         self._cmdline: str | None = None
         self._args_text: str | None = None
         self._env_text: str | None = None
@@ -155,6 +158,7 @@ class Process:
         copy.ppid = self.pid
         copy.pstart = self.start
         copy.exited = False
+        copy.synced = None
         copy.exit_ts = 0
         return copy
 

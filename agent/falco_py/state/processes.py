@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from . import procfs
 from .cgroups import Cgroups, ContainerRef
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_SIZE = 262144
 KEEP_DEAD_NS = 5_000_000_000  # events of a process may be read after its exit
 ANCESTORS_MAX = 64
+_FACTS: Final = 8  # from `ppid` on a header says who the process is, not what it did and when
 _SWEEP_EVERY_NS = 1_000_000_000
 _SWEEP_STEP = 256
 
@@ -177,6 +178,11 @@ class ProcessTable:
     def get(self, header: Header) -> Process:
         """The process of an event."""
         process = self._by_pid.get(header.pid)
+        facts = header[_FACTS:]
+        if process is not None and process.synced == facts:
+            if header.ts > process.seen_ts:
+                process.seen_ts = header.ts
+            return process
         if process is None or process.start != header.start:
             process = self._adopt(header, process)
         if header.ts < process.seen_ts:  # a late event: what it says is older than what is known
@@ -198,6 +204,7 @@ class ProcessTable:
             comm = procfs.text(header.comm)
             if comm != process.comm:
                 process = self._renamed(process, header, comm)
+        process.synced = facts
         return process
 
     def by_pid(self, pid: int) -> Process | None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from falco_py.events.record import Exit, StateChange
+from falco_py.events.record import Exit, Header, StateChange
 from falco_py.state.clock import boot_to_epoch_ns, now_boot_ns, refresh
 from falco_py.state.process import Process
-from falco_py.state.processes import KEEP_DEAD_NS, ProcessTable
+from falco_py.state.processes import _FACTS, KEEP_DEAD_NS, ProcessTable
 from tests.state.made import ID, SECOND_NS, TICK_NS, fork, header, image, proc_entry
 
 if TYPE_CHECKING:
@@ -164,6 +164,21 @@ def test_only_the_first_thread_names_the_process(table: ProcessTable) -> None:
     assert found.comm == "sh"
     table.get(header(comm=b"renamed", ts=102 * SECOND_NS))
     assert (found.comm, found.cmdline) == ("renamed", "renamed -c")
+
+
+def test_repeated_headers_change_nothing_and_a_new_one_does(table: ProcessTable) -> None:
+    found = table.on_exec(header(), image())
+    for second in (101, 102, 103):
+        assert table.get(header(ts=second * SECOND_NS)) is found
+        assert found.seen_ts == second * SECOND_NS
+    table.on_state(header(ts=104 * SECOND_NS, comm=b"b"), StateChange(b"b", None))
+    assert table.get(header(ts=105 * SECOND_NS, comm=b"b", uid=9)).uid == 9
+    assert table.get(header(ts=106 * SECOND_NS)).comm == "sh"
+
+
+def test_header_facts_begin_at_the_parent() -> None:
+    assert Header._fields[_FACTS] == "ppid"
+    assert {"start", "uid", "cgroup", "comm", "vtid"} < set(Header._fields[_FACTS:])
 
 
 def test_state_records_rename_and_move(table: ProcessTable) -> None:
