@@ -80,14 +80,10 @@ def ancestor_env(e: Event, name: str) -> str | None:
     return None
 
 
-def thread_name(e: Event) -> str:
-    """The name at the moment of the event."""
-    return e.header.comm.decode("utf-8", "surrogateescape")
-
-
 def command_line(e: Event) -> str:
+    """The name that the thread had at the event, and the arguments."""
     process = e.process
-    name = thread_name(e)
+    name: str = e.header.comm.decode("utf-8", "surrogateescape")
     if name == process.comm:
         return str(process.cmdline)
     return f"{name} {process.args_text}" if process.args else name
@@ -183,6 +179,7 @@ def args_length(e: Event) -> int:
 
 
 _K = "process"
+_NAME = "e.header.comm.decode('utf-8', 'surrogateescape')"  # written out: nearly every rule reads it
 _WORDS = {
     "comm": "Name",
     "exe": "argv[0]",
@@ -275,7 +272,7 @@ ROWS: tuple[Field, ...] = (
     ),
     _row("proc.pexepath", T.CHARBUF, "Path of the parent's executable.", "value_of(parent_of(e), 'exepath')"),
     _ancestor_row("proc.aexepath", "exepath", "Path of the executable"),
-    _row("proc.name", T.CHARBUF, "Name of the thread (at most 15 bytes).", "thread_name(e)"),
+    _row("proc.name", T.CHARBUF, "Name of the thread (at most 15 bytes).", _NAME),
     _row("proc.pname", T.CHARBUF, "Name of the parent.", "value_of(parent_of(e), 'comm')"),
     _ancestor_row("proc.aname", "comm", "Name"),
     Field(
