@@ -104,6 +104,12 @@ def _fuse_root(base: str) -> bool:
     return False
 
 
+def host_mount_namespace(root: str, proc: str) -> int:
+    """That of pid 1; of kthreadd, which never leaves it, where pid 1 may not be looked into; else our own."""
+    found = namespace(proc + "/1", "mnt") or namespace(proc + "/2", "mnt")
+    return found or (namespace("/proc/self", "mnt") if root == "/" else 0)
+
+
 class Users:
     """Names for ids, cached for each mount namespace.
 
@@ -116,7 +122,7 @@ class Users:
         self._proc = os.path.join(self._root, "proc")
         self._now_ns = now_ns
         self._files: OrderedDict[tuple[int, str], _File] = OrderedDict()
-        self.host_mntns = namespace(self._proc + "/1", "mnt")
+        self.host_mntns = host_mount_namespace(self._root, self._proc)
         self.failures = 0
 
     def user(self, process: Process, uid: int) -> User | None:

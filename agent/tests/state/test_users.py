@@ -82,6 +82,15 @@ def test_a_process_in_a_container_with_the_hosts_mounts_has_the_hosts_names(host
     assert Users(host, clock).user_name(made, 1000) == "ann"
 
 
+def test_host_namespace_is_known_when_pid_1_may_not_be_looked_into(host: Path) -> None:
+    (host / "proc/1/ns/mnt").unlink()
+    assert Users(host).host_mntns == 0
+    (host / "proc/2/ns").mkdir(parents=True)
+    (host / "proc/2/ns/mnt").symlink_to(f"mnt:[{HOST_NS}]")
+    assert Users(host).host_mntns == HOST_NS
+    assert Users("/").host_mntns != 0
+
+
 def test_changed_file_is_read_again_after_a_second(host: Path, clock: Clock) -> None:
     users = Users(host, clock)
     assert users.user_name(OUTSIDE, 1001) is None
