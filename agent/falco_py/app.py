@@ -124,7 +124,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
     users = Users(root)
     table = ProcessTable(root, users)
     reader = Reader(capture)
-    loop = Loop(capture, reader, bundle, table, emit)
+    loop = Loop(reader, bundle, table, emit)
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         loop.stop = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..events.event import Event
 from ..events.record import (
@@ -31,11 +31,9 @@ from ..state import clock
 from .alert import Alert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..events.record import Header
-    from ..kernel.load import Capture
-    from ..kernel.reader import Reader
     from ..rules.bundle import Bundle, Rule
     from ..state.processes import ProcessTable
 
@@ -45,6 +43,18 @@ HOUSEKEEPING_NS = 1_000_000_000
 _PENDING_BYTES = 1 << 20  # more than this is waiting: no pause
 
 
+class Source(Protocol):
+    """Where records come from; `kernel.reader.Reader` is the real one. `native`, `compat`: evt.type by call number."""
+
+    native: Mapping[int, str]
+    compat: Mapping[int, str]
+
+    def batch(self) -> list[tuple[Header, bytes]]: ...
+    def wait(self, timeout_s: float) -> None: ...
+    def backlog(self) -> int: ...
+    def dropped(self) -> int: ...
+
+
 class Loop:
     """Reads until `stop` is set.
 
@@ -52,10 +62,9 @@ class Loop:
     """
 
     def __init__(
-        self, capture: Capture, reader: Reader, bundle: Bundle, table: ProcessTable, emit: Callable[[Rule, Alert], None]
+        self, source: Source, bundle: Bundle, table: ProcessTable, emit: Callable[[Rule, Alert], None]
     ) -> None:
-        self.capture = capture
-        self.reader = reader
+        self.source = source
         self.bundle = bundle
         self.table = table
         self.emit = emit
@@ -73,7 +82,7 @@ class Loop:
     def run(self, until: float | None = None) -> None:
         """Until `stop`, or until time.monotonic() reaches `until`."""
         while not self.stop:
-            batch = self.reader.batch()
+            batch = self.source.batch()
             now = time.monotonic()
             if batch:
                 self.handle(batch)
@@ -81,18 +90,18 @@ class Loop:
             if until is not None and now >= until:
                 return
             if not batch:
-                self.reader.wait(IDLE_WAIT_S if until is None else max(0.0, min(IDLE_WAIT_S, until - now)))
-            elif self.capture.events.pending() < _PENDING_BYTES:
+                self.source.wait(IDLE_WAIT_S if until is None else max(0.0, min(IDLE_WAIT_S, until - now)))
+            elif self.source.backlog() < _PENDING_BYTES:
                 time.sleep(DRAIN_PAUSE_S)
 
     def drain(self) -> None:
         """What is still in the rings, once."""
-        self.handle(self.reader.batch())
+        self.handle(self.source.batch())
 
     def handle(self, batch: list[tuple[Header, bytes]]) -> None:
         """Handles records in the order of time."""
         matchers = self.bundle.matchers
-        native, compat = self.capture.numbers.native, self.capture.numbers.compat
+        native, compat = self.source.native, self.source.compat
         table = self.table
         offset = clock.boot_to_epoch_ns()
         self.records += len(batch)
@@ -187,7 +196,7 @@ class Loop:
         self._next_housekeeping = now + HOUSEKEEPING_NS
         clock.refresh()
         self.table.purge(now)
-        dropped = self.capture.counters().total_dropped
+        dropped = self.source.dropped()
         if dropped > self._dropped:
             self.drop_occurrences += 1
             log.error(f"{dropped - self._dropped} events dropped in the last second: the ring was full")

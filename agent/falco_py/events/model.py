@@ -67,9 +67,9 @@ class Param:
     rel: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One event type.
+    """One event type. Compared and hashed by identity: there is one row a type, and rows are keys on the hot path.
 
     `fd`: which fd the event is about: index of the argument register that holds it (0..5), `RESULT` when it is
     the return value, None when the event has none. The kernel resolves it from `struct file`.

@@ -339,8 +339,34 @@ def decode_exec(payload: bytes) -> Exec | None:
     items += [(ITEM_NULL, 0, b"")] * (12 - len(items))
     if len(items[0][2]) < _EXEC.size:
         return None
-    (at, exe_flags, loginuid, sessionid, ruid, rgid, euid, egid, suid, fsuid, tty, sid, pgid, vpgid, pidns, exe_dev,
-     pidns_start, exe_ino, ctime, mtime, vm_size, vm_rss, vm_swap, maj, minor, fdlimit) = _EXEC.unpack_from(items[0][2])
+    (
+        at,
+        exe_flags,
+        loginuid,
+        sessionid,
+        ruid,
+        rgid,
+        euid,
+        egid,
+        suid,
+        fsuid,
+        tty,
+        sid,
+        pgid,
+        vpgid,
+        pidns,
+        exe_dev,
+        pidns_start,
+        exe_ino,
+        ctime,
+        mtime,
+        vm_size,
+        vm_rss,
+        vm_swap,
+        maj,
+        minor,
+        fdlimit,
+    ) = _EXEC.unpack_from(items[0][2])
     exe = decode_fd(items[1][2])
     path = exe.name if exe and exe.name is not None else ""
     if path.startswith("memfd:"):

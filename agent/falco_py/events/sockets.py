@@ -11,7 +11,7 @@ import socket
 from collections import OrderedDict
 from typing import NamedTuple
 
-from .record import AF_INET, AF_INET6, AF_UNIX, IpAddress, Sock, SockAddr
+from .record import AF_INET, AF_INET6, IpAddress, Sock, SockAddr
 
 TCP_ESTABLISHED, TCP_CLOSE, TCP_LISTEN = 1, 7, 10
 FIRST_EPHEMERAL_PORT = 32768  # net.ipv4.ip_local_port_range

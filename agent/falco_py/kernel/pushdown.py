@@ -2,8 +2,8 @@
 """Conditions become what the kernel can decide of an open, so that opens no rule could match never reach this side.
 
 Each condition is folded with what an open is, negations are pushed to the leaves, and every leaf that the kernel
-cannot decide becomes true. What is left is a list of clauses: how the file was opened, and which paths. Invariant: the plan keeps
-every open that some rule could match, under either spelling of its path; it may keep more.
+cannot decide becomes true. What is left is a list of clauses: how the file was opened, and which paths. Invariant: the
+plan keeps every open that some rule could match, under either spelling of its path; it may keep more.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ ALL_CLASSES = frozenset(range(5))
 _OPENED = ALL_CLASSES - {FAILED}
 
 _OPENS = frozenset(FILTERED_OPENS)
+_SUBSTRING_OPERATORS = ("contains", "glob", "startswith", "endswith")
 
 
 class Pattern(NamedTuple):
@@ -206,8 +207,8 @@ def _paths(name: str, check: Check, values: Sequence[str]) -> Paths:
             return frozenset(_prefix(value) for value in values)
         if op in ("glob", "pmatch"):
             return _with_wildcards(op, values)
-    if name == "fd.nameraw" and op in ("contains", "glob", "startswith", "endswith") and all("../" in v for v in values):
-        return frozenset()  # the kernel keeps every open whose passed path holds "../", and only those can satisfy this
+    if name == "fd.nameraw" and op in _SUBSTRING_OPERATORS and all("../" in value for value in values):
+        return frozenset()  # only a passed path that holds "../" can satisfy this, and the kernel keeps all of those
     if name == "fd.directory":
         if op in ("=", "==", "in", "intersects") and "/" not in values:
             whole = {_exact(value) for value in values}

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 Record = tuple["Header", bytes]
 
 BATCH = 4096  # system calls a batch, so that the loop looks at its other duties in between
-_TS = 2  # index of Header.ts
 
 
 class Reader:
-    """Batches of records, oldest first. `idle_ms` bounds how long `wait` sleeps when nothing comes."""
+    """Batches of records, oldest first; what the engine's loop needs to know of the kernel side."""
 
     def __init__(self, capture: Capture) -> None:
+        self.native = capture.numbers.native
+        self.compat = capture.numbers.compat
+        self._capture = capture
         self._events = capture.events
         self._life = capture.life
         self._held: list[Record] = []
@@ -43,12 +45,12 @@ class Reader:
             self._held = []
         if not life:
             return events
-        limit = events[-1][0][_TS] if len(events) == BATCH else max(now, max((e[0][_TS] for e in events), default=0))
-        ready = [record for record in life if record[0][_TS] <= limit]
+        limit = events[-1][0].ts if len(events) == BATCH else max(now, max(map(_time, events), default=0))
+        ready = [record for record in life if record[0].ts <= limit]
         if len(ready) != len(life):
-            self._held = [record for record in life if record[0][_TS] > limit]
+            self._held = [record for record in life if record[0].ts > limit]
         ready += events
-        ready.sort(key=_record_time)
+        ready.sort(key=_time)
         return ready
 
     def wait(self, timeout_s: float) -> None:
@@ -57,9 +59,17 @@ class Reader:
             return
         self._poll.poll(timeout_s)
 
+    def backlog(self) -> int:
+        """Bytes of system calls not yet read."""
+        return self._events.pending()
+
+    def dropped(self) -> int:
+        """Records lost since the start because a ring was full."""
+        return self._capture.counters().total_dropped
+
     def close(self) -> None:
         self._poll.close()
 
 
-def _record_time(record: Record) -> int:
-    return record[0][_TS]
+def _time(record: Record) -> int:
+    return record[0].ts

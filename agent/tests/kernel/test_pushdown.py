@@ -124,10 +124,12 @@ leaves = st.one_of(
         st.sampled_from(["=", "!="]),
         st.sampled_from(["true", "false"]),
     ),
-    st.builds(lambda op, v: check("fd.num", op, v), st.sampled_from([">=", "<", ">", "<="]), st.sampled_from(["0", "-1"])),
+    st.builds(lambda op, v: check("fd.num", op, v),
+              st.sampled_from([">=", "<", ">", "<="]), st.sampled_from(["0", "-1"])),
     st.builds(lambda op, v: check("evt.type", op, *v), st.sampled_from(["=", "in", "!="]),
               st.lists(st.sampled_from(["open", "openat", "execve"]), min_size=1, max_size=1)),
-    st.builds(lambda op, v: check("evt.num", op, v), st.sampled_from(["=", "<", "<=", ">"]), st.sampled_from(["0", "1"])),
+    st.builds(lambda op, v: check("evt.num", op, v),
+              st.sampled_from(["=", "<", "<=", ">"]), st.sampled_from(["0", "1"])),
 )  # fmt: skip
 nodes = st.recursive(
     leaves,
