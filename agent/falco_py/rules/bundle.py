@@ -10,23 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .checks import Checker, checks, deprecated, fields
 from .collector import Collector, Definitions, MacroDef, RuleDef
-from .compiler import Compiler
+from .compiler import Compiler, is_type_check
 from .exceptions import with_exceptions
 from .expressions import CheckError, Writer
 from .formats import Formats, OutputFormat
-from .grammar import ConditionError, parse
-from .inference import EVENT_TYPE_FIELDS, event_types, names_of
+from .grammar import MAX_DEPTH, ConditionError, deep_recursion, parse
+from .inference import event_types
 from .items import read_items
 from .lists import ResolvedList, TooLargeError, resolve_lists, write_lists
-from .places import Source, Text
+from .places import Source, Text, Where
 from .priority import Priority
-from .problems import Problem, Problems, RulesError, nearest
-from .resolve import Macro, MacroError, expand
-from .syntax import And, Check, FieldExpr, Literal, Node, Not, Or
+from .problems import Finding, Problem, Problems, RulesError
+from .resolve import Macro, MacroError, Macros, references
+from .syntax import Check, Node, spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 SOURCES = ("syscall",)
 MANY_EVENT_TYPES = 100  # a rule on more of them is warned about, as in Falco
@@ -48,13 +49,17 @@ class Rule:
     tree: Node
     event_types: frozenset[str]
     format: OutputFormat
-    index: int
     place: str
+    index: int = -1
+    type_checks: tuple[Check, ...] = ()  # the comparisons that the event type decides
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """`matchers`: for each event type that some rule runs on, the function that tests them (see compiler)."""
+    """`matchers`: for each event type that some rule runs on, the function that tests them (see compiler).
+
+    `source`: the Python of the matchers. `uses`: the fields that conditions and outputs of the rules read.
+    """
 
     rules: tuple[Rule, ...]
     warnings: tuple[Problem, ...]
@@ -88,7 +93,21 @@ def load(
     catalogue: Any = None,
 ) -> Bundle:
     """`files`: (name, text) in order. Raises RulesError."""
-    return _Loader(catalogue or _Default()).load(files, min_priority, rule_matching)
+    with deep_recursion(MAX_DEPTH):
+        return _Loader(catalogue or _Default()).load(files, min_priority, rule_matching)
+
+
+Item = tuple[str, str]  # ("rule" | "macro" | "list", its name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    """A condition whose lists were written out, its tree as written and what was found in it."""
+
+    item: Item
+    text: Text
+    tree: Node
+    findings: list[Finding] = field(default_factory=list)
 
 
 class _Loader:
@@ -98,29 +117,36 @@ class _Loader:
         self.writer = Writer(catalogue)
         self.compiler = Compiler(self.writer)
         self.formats = Formats(self.writer)
-        self.macros: dict[str, Macro] = {}
+        self.macros = Macros(self._macro_error)
+        self.definitions = Definitions()
         self.lists: list[ResolvedList] = []
+        self.macro_conditions: dict[str, _Condition] = {}
+        self.checked: set[str] = set()  # macros whose findings are known
+        self.used: set[str] = set()  # macros that a rule or macro refers to
+        self.foreign: set[str] = set()  # macros that rules of unknown sources use, directly or not
 
     def load(self, files: Sequence[tuple[str, str]], min_priority: Priority, rule_matching: str) -> Bundle:
         collector = Collector(self.problems)
         for name, text in files:
             collector.add(read_items(Source(name, text), self.problems))
         collector.check_plugins()
-        definitions = collector.definitions
+        definitions = self.definitions = collector.definitions
         try:
             self.lists = resolve_lists(definitions.lists.values())
         except TooLargeError as error:
             one = definitions.lists[error.args[0]]
-            self.problems.add("error", "LOAD_ERR_VALIDATE", one.where, f"list '{one.name}' grows without bound",
-                              "lists name each other too often")  # fmt: skip
+            self._error(one.where, f"list '{one.name}' grows without bound", "lists name each other too often",
+                        ("list", one.name))  # fmt: skip
             raise RulesError(self.problems.found) from None
+        self.checker = Checker(self.catalogue, self.compiler, definitions.lists)
         for macro in definitions.macros.values():
             self._macro(macro)
-        rules = [
-            rule for one in sorted(definitions.rules.values(), key=lambda r: r.position) if (rule := self._rule(one))
-        ]
-        self._check_macros(definitions)
-        self._unused(definitions)
+        self.macros.open_all()
+        ordered = sorted(definitions.rules.values(), key=lambda r: r.position)
+        rules = [rule for one in ordered if (rule := self._rule(one))]
+        self._check_idle_macros()
+        self._unused()
+        self.problems.in_order([name for name, _ in files])
         if self.problems.errors:
             raise RulesError(self.problems.found)
         active = [rule for rule in rules if rule.enabled and rule.priority <= min_priority]
@@ -128,110 +154,108 @@ class _Loader:
             rule.index = index
         return self._bundle(active, tuple(name for name, _ in files), rule_matching == "all")
 
-    # Macros and rules
+    # Problems
 
-    def _text(self, text: Text, item: tuple[str, str], where: Any) -> Text | None:
+    def _error(self, where: Where, message: str, hint: str, item: Item, code: str = "LOAD_ERR_VALIDATE") -> None:
+        self.problems.add("error", code, where, message, hint, item)
+
+    def _warning(self, code: str, where: Where, message: str, hint: str, item: Item) -> None:
+        self.problems.add("warning", code, where, message, hint, item)
+
+    def _report(self, text: Text, found: Finding, item: Item) -> None:
+        where = text.where(min(found.at, max(0, len(text.value) - 1)))
+        self.problems.add("error" if found.is_error else "warning", found.code, where, found.message, found.hint, item)
+
+    # Conditions
+
+    def _parsed(self, text: Text, item: Item, where: Where) -> _Condition | None:
+        """The tree of a condition; None when there is a problem, which is told."""
         try:
-            return write_lists(text, self.lists)
+            text = write_lists(text, self.lists)
+            return _Condition(item, text, parse(text.value))
         except TooLargeError as error:
-            self.problems.add(
-                "error", "LOAD_ERR_VALIDATE", where, f"list '{error.args[0]}' makes the condition too long", "", item
-            )
-            return None
-
-    def _parse(self, text: Text, item: tuple[str, str]) -> Node | None:
-        try:
-            return parse(text.value)
+            self._error(where, f"list '{error.args[0]}' makes the condition too long", "", item)
         except ConditionError as error:
-            self._complain(text, error.at, error.message, error.hint, item)
-            return None
-
-    def _complain(self, text: Text, at: int, message: str, hint: str, item: tuple[str, str],
-                  code: str = "LOAD_ERR_COMPILE_CONDITION") -> None:  # fmt: skip
-        self.problems.add("error", code, text.where(min(at, max(0, len(text.value) - 1))), message, hint, item)
+            self._report(text, Finding(error.at, error.message, error.hint), item)
+        return None
 
     def _macro(self, macro: MacroDef) -> None:
-        item = ("macro", macro.name)
-        text = self._text(macro.condition, item, macro.where)
-        tree = self._parse(text, item) if text is not None else None
+        condition = self._parsed(macro.condition, ("macro", macro.name), macro.where)
+        tree = None if condition is None else condition.tree
+        self.macros.add(Macro(macro.name, tree, macro.position, macro.visible_from))
+        if condition is not None:
+            self.macro_conditions[macro.name] = condition
+            self.used |= {ref.name for ref in references(condition.tree)}
 
-        def use() -> None:
-            macro.used = True
+    def _macro_error(self, name: str, error: MacroError) -> None:
+        condition = self.macro_conditions[name]
+        found = Finding(error.at, error.message, error.hint, code="LOAD_ERR_VALIDATE")
+        self._report(condition.text, found, condition.item)
 
-        self.macros[macro.name] = Macro(macro.name, tree, macro.position, macro.visible_from, use)
-        if tree is not None and text is not None:
-            self._check_leaves(tree, text, item)
+    def _macro_findings(self, name: str) -> list[Finding]:
+        condition = self.macro_conditions.get(name)
+        if condition is None:
+            return []
+        if name not in self.checked:
+            self.checked.add(name)
+            condition.findings.extend(self.checker.findings(condition.tree, condition.text.value))
+        return condition.findings
 
-    def _check_macros(self, definitions: Definitions) -> None:
-        """A macro that no rule uses must still be right."""
-        for macro in definitions.macros.values():
-            entry = self.macros[macro.name]
-            if macro.used or entry.tree is None:
+    def _check_idle_macros(self) -> None:
+        """What no rule uses is looked at too, as far as its fields are known."""
+        for name, condition in self.macro_conditions.items():
+            if name in self.checked or name in self.foreign:
                 continue
-            try:
-                expand(entry.tree, self.macros, macro.visible_from)
-            except MacroError as error:
-                if not error.quiet:
-                    self._complain(macro.condition, error.at, error.message, error.hint, ("macro", macro.name),
-                                   "LOAD_ERR_VALIDATE")  # fmt: skip
-            macro.used = False
+            for found in self._macro_findings(name):
+                if not found.unknown:
+                    self._report(condition.text, found, condition.item)
 
-    def _check_leaves(self, tree: Node, text: Text, item: tuple[str, str]) -> bool:
-        """Every comparison of a tree as written, so that an error points at the text it stands in."""
-        good = True
-        for check in _checks(tree):
-            try:
-                self.compiler.expression(check)
-                self._event_names(check)
-            except CheckError as wrong:
-                found = wrong.finding
-                self._complain(text, found.at or check.at, found.message, found.hint, item)
-                good = False
-        return good
-
-    def _event_names(self, check: Check) -> None:
-        if not isinstance(check.left, FieldExpr) or check.left.name not in EVENT_TYPE_FIELDS:
-            return
-        if check.right is not None and not isinstance(check.right, tuple):
-            raise CheckError(check.at, f"{check.left.name} cannot be compared with a field")
-        for literal in check.right or ():
-            if isinstance(literal, Literal) and literal.text not in self.catalogue.known_events:
-                raise CheckError(literal.at, f"unknown event type {literal.text}",
-                            nearest(literal.text, self.catalogue.known_events)
-                            or "falco-py --list-events shows the event types", unknown=True)  # fmt: skip
-        _ = names_of
+    # Rules
 
     def _rule(self, definition: RuleDef) -> Rule | None:
         item = ("rule", definition.name)
         if definition.source not in SOURCES:
-            self.problems.add("warning", "LOAD_UNKNOWN_SOURCE", definition.where,
-                              f"Unknown source {definition.source}, skipping", "", item)  # fmt: skip
+            self._warning("LOAD_UNKNOWN_SOURCE", definition.where, f"Unknown source {definition.source}, skipping",
+                          "", item)  # fmt: skip
+            self._foreign(definition)
             return None
-        seen = len(self.problems.found)
         written = with_exceptions(definition.condition, definition.exceptions)
-        text = self._text(written, item, definition.where)
-        tree = self._parse(text, item) if text is not None else None
-        if text is None or tree is None:
+        condition = self._parsed(written, item, definition.where)
+        if condition is None:
             return None
-        good = self._check_leaves(tree, text, item)
+        self.used |= {ref.name for ref in references(condition.tree)}
+        condition.findings.extend(self.checker.findings(condition.tree, condition.text.value))
         opened: Node | None = None
         try:
-            opened = expand(tree, self.macros)
+            opened = self.macros.expand(condition.tree)
         except MacroError as error:
-            if not error.quiet or not self.problems.errors:
-                self._complain(text, error.at, error.message, error.hint, item, "LOAD_ERR_VALIDATE")
-        made = self._output(definition, item)
-        if definition.skip_unknown and not (good and made) and self._only_unknown(seen):
-            return self._skipped(definition, seen)
-        if opened is None or made is None or not good:
+            if not error.quiet:
+                condition.findings.append(Finding(error.at, error.message, error.hint, code="LOAD_ERR_VALIDATE"))
+        output, made, output_findings = self._output(definition, item)
+        macros = sorted(self.macros.uses(condition.tree))
+        everything = [*condition.findings, *output_findings, *(f for m in macros for f in self._macro_findings(m))]
+        errors = [found for found in everything if found.is_error]
+        if definition.skip_unknown and errors and all(found.unknown for found in errors):
+            self._warning("LOAD_UNKNOWN_FILTER", definition.where, errors[0].message,
+                          "the rule says skip-if-unknown-filter and is left out", item)  # fmt: skip
             return None
-        types = event_types(opened, self.catalogue.universe)
+        for found in condition.findings:
+            self._report(condition.text, found, item)
+        for found in output_findings:
+            self._report(output, found, item)
+        for name in macros:
+            for found in self._macro_findings(name):
+                self._report(self.macro_conditions[name].text, found, ("macro", name))
+        if errors or opened is None or made is None:
+            return None
+        return self._made(definition, item, opened, made)
+
+    def _made(self, definition: RuleDef, item: Item, tree: Node, output: OutputFormat) -> Rule:
+        types = event_types(tree, self.catalogue.universe)
         if len(types) > MANY_EVENT_TYPES and definition.warn_evttypes:
-            self.problems.add("warning", "LOAD_NO_EVTTYPE", definition.where,
-                              "Rule matches too many evt.type values. This has a significant performance penalty.",
-                              "add a condition on evt.type", item)  # fmt: skip
-        source, place = definition.where
-        del source
+            self._warning("LOAD_NO_EVTTYPE", definition.where, "Rule matches too many evt.type values. This has a "
+                          "significant performance penalty.", "add a condition on evt.type", item)  # fmt: skip
+        place = definition.where[1]
         return Rule(
             name=definition.name,
             desc=definition.desc,
@@ -241,60 +265,47 @@ class _Loader:
             enabled=definition.enabled,
             condition=definition.condition.value,
             output=definition.output.value,
-            tree=opened,
+            tree=tree,
             event_types=types,
-            format=made,
-            index=-1,
+            format=output,
             place=f"{place.file}:{place.line}",
+            type_checks=tuple(check for check in checks(tree) if is_type_check(check)),
         )
 
-    def _only_unknown(self, seen: int) -> bool:
-        new = self.problems.found[seen:]
-        return bool(new) and all("no such field" in p.message or "cannot be used" in p.message or
-                                 "unknown event type" in p.message or "unknown filter" in p.message
-                                 for p in new if p.severity == "error")  # fmt: skip
-
-    def _skipped(self, definition: RuleDef, seen: int) -> None:
-        first = self.problems.found[seen]
-        del self.problems.found[seen:]
-        self.problems.add(
-            "warning",
-            "LOAD_UNKNOWN_FILTER",
-            definition.where,
-            first.message,
-            "the rule says skip-if-unknown-filter and is left out",
-            ("rule", definition.name),
-        )
-
-    def _output(self, definition: RuleDef, item: tuple[str, str]) -> OutputFormat | None:
-        text = definition.output
-        value = text.value
-        if INFO in value:
-            self.problems.add("warning", "LOAD_DEPRECATED_ITEM", definition.where, f"{INFO} is no longer a field",
-                              "take it out of the output", item)  # fmt: skip
-            value = value.replace(INFO, "").strip()
+    def _foreign(self, definition: RuleDef) -> None:
+        """A rule that is never compiled still uses its macros and lists."""
         try:
-            return self.formats.compile(value)
+            text = write_lists(with_exceptions(definition.condition, definition.exceptions), self.lists)
+            tree = parse(text.value)
+        except (TooLargeError, ConditionError):
+            return
+        self.used |= {ref.name for ref in references(tree)}
+        self.foreign |= self.macros.uses(tree)
+
+    def _output(self, definition: RuleDef, item: Item) -> tuple[Text, OutputFormat | None, list[Finding]]:
+        """(text, its format or None, what was found in it)."""
+        text = definition.output
+        at = text.value.find(INFO)
+        if at >= 0:
+            self._warning("LOAD_DEPRECATED_ITEM", text.where(at), f"{INFO} is no longer a field",
+                          "take it out of the output", item)  # fmt: skip
+            text = _without(text, INFO)
+        try:
+            made = self.formats.compile(text.value)
         except CheckError as wrong:
             found = wrong.finding
-            self._complain(text, found.at, found.message, found.hint, item, "LOAD_ERR_COMPILE_OUTPUT")
-            return None
+            return text, None, [Finding(found.at, found.message, found.hint, found.unknown, "LOAD_ERR_COMPILE_OUTPUT")]
+        return text, made, [old for one, at in made.reads if (old := deprecated(one, at)) is not None]
 
-    def _unused(self, definitions: Definitions) -> None:
-        for macro in definitions.macros.values():
-            if not macro.used:
-                self.problems.add(
-                    "warning",
-                    "LOAD_UNUSED_MACRO",
-                    macro.where,
-                    "Macro not referred to by any other rule/macro",
-                    "",
-                    ("macro", macro.name),
-                )
-        for one in definitions.lists.values():
+    def _unused(self) -> None:
+        for macro in self.definitions.macros.values():
+            if macro.name not in self.used:
+                self._warning("LOAD_UNUSED_MACRO", macro.where, "Macro not referred to by any other rule/macro", "",
+                              ("macro", macro.name))  # fmt: skip
+        for one in self.definitions.lists.values():
             if not one.used:
-                self.problems.add("warning", "LOAD_UNUSED_LIST", one.where,
-                                  "List not referred to by any other rule/macro", "", ("list", one.name))  # fmt: skip
+                self._warning("LOAD_UNUSED_LIST", one.where, "List not referred to by any other rule/macro", "",
+                              ("list", one.name))  # fmt: skip
 
     # The bundle
 
@@ -305,14 +316,10 @@ class _Loader:
                 by_type.setdefault(event, []).append(rule)
         matchers: dict[str, Callable[[Any], Any]] = {}
         source: dict[str, str] = {}
-        same: dict[str, Callable[[Any], Any]] = {}
         for event in sorted(by_type):
             made = self.compiler.matcher(event, by_type[event], every)
-            if made is None:
-                continue
-            source[event] = made[0]
-            matchers[event] = same.setdefault(made[0], made[1])
-        uses = frozenset(self.writer.fields).union(*(rule.format.uses for rule in rules))
+            if made is not None:
+                source[event], matchers[event] = made
         return Bundle(
             rules=tuple(rules),
             warnings=self.problems.warnings,
@@ -320,15 +327,21 @@ class _Loader:
             event_types=frozenset(matchers),
             matchers=matchers,
             source=source,
-            uses=uses,
+            uses=frozenset(name for rule in rules for name in self._uses(rule)),
         )
 
+    def _uses(self, rule: Rule) -> set[str]:
+        found = {one.name for one, _ in rule.format.reads}
+        found |= {self.catalogue.lookup(spelled(expr))[0].name for check in checks(rule.tree) for expr in fields(check)}
+        return found
 
-def _checks(node: Node) -> Iterator[Check]:
-    if isinstance(node, Check):
-        yield node
-    elif isinstance(node, Not):
-        yield from _checks(node.term)
-    elif isinstance(node, And | Or):
-        for term in node.terms:
-            yield from _checks(term)
+
+def _without(text: Text, word: str) -> Text:
+    """`text` with every `word` taken out, and no blanks at the ends."""
+    parts: list[Text] = []
+    start = 0
+    while (at := text.value.find(word, start)) >= 0:
+        parts.append(text.slice(start, at - start))
+        start = at + len(word)
+    parts.append(text.slice(start, len(text.value) - start))
+    return Text.join(parts).strip()

@@ -58,7 +58,6 @@ class MacroDef:
     position: int
     visible_from: int
     where: Where
-    used: bool = False
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import transformers
 from .literals import TEXTS, LiteralError, allowed_operators, to_value
 from .patterns import ENV as PATTERN_ENV
-from .patterns import PathSet, glob_matcher, regex_matcher
+from .patterns import PathSet, glob_matcher, lower, regex_matcher
 from .problems import Finding, nearest
 from .syntax import Call, Check, FieldExpr, ListExpr, Literal
 from .values import Value
@@ -21,9 +21,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ORDER = frozenset(("<", "<=", ">", ">="))
-FIELD_TO_FIELD = frozenset(
-    ("=", "!=", "<", "<=", ">", ">=", "contains", "icontains", "startswith", "endswith", "glob", "iglob")
-)
+# Comparisons of two values that are there, by operator.
+_PAIRS = {
+    "=": "{a} == {b}",
+    "!=": "{a} != {b}",
+    "<": "{a} < {b}",
+    "<=": "{a} <= {b}",
+    ">": "{a} > {b}",
+    ">=": "{a} >= {b}",
+    "in": "{a} == {b}",
+    "intersects": "{a} == {b}",
+    "contains": "{b} in {a}",
+    "icontains": "_lower({b}) in _lower({a})",
+    "startswith": "{a}.startswith({b})",
+    "endswith": "{a}.endswith({b})",
+    "glob": "_glob_match({a}, {b})",
+    "iglob": "_iglob_match({a}, {b})",
+}
+_LIST_PAIRS = {"in": "set({a}).issubset({b})", "intersects": "not set({a}).isdisjoint({b})"}
+_MAX_CALLS = 20  # transformers inside each other
 
 
 def _in_nets(address: Any, nets: tuple[Any, ...]) -> bool:
@@ -44,7 +60,7 @@ class Writer:
         self.names: dict[str, Any] = {**catalogue.ENV, **PATTERN_ENV, "in_nets": _in_nets}
         self._constants: dict[tuple[str, Any], str] = {}
         self._locals = 0
-        self.fields: set[str] = set()
+        self._calls = 0
 
     # Names
 
@@ -65,7 +81,7 @@ class Writer:
         written = expr.name if expr.arg is None else f"{expr.name}[{expr.arg}]"
         found = self.catalogue.lookup(written)
         if found is None:
-            raise self._unknown(expr, written)
+            raise self.unknown(expr, written)
         field, arg = found
         error = None
         if arg is not None and field.check_arg is not None:
@@ -76,16 +92,18 @@ class Writer:
             raise CheckError(expr.at, error, unknown=True)
         if transformed and (field.no_transformer or field.multi):
             raise CheckError(expr.at, f"field '{field.name}' does not support transformers")
-        self.fields.add(field.name)
         kind = field.type_of(arg) if field.type_of is not None else field.type
         multi = field.multi if arg is None else ""
         return Value(field.code(arg), str(kind), field.is_list, multi, field.no_rhs)
 
-    def _unknown(self, expr: FieldExpr, written: str) -> CheckError:
+    def unknown(self, expr: FieldExpr, written: str) -> CheckError:
         reason = self.catalogue.refused(written) or self.catalogue.refused(expr.name)
         if reason is not None:
             return CheckError(expr.at, f"`{written}` cannot be used: {reason}", unknown=True)
-        if self.catalogue.lookup(expr.name) is not None:
+        known = self.catalogue.lookup(expr.name)
+        if known is not None and expr.arg is None:
+            return CheckError(expr.at, f"{expr.name} needs an argument, such as {expr.name}[...]", unknown=True)
+        if known is not None:
             return CheckError(expr.at, f"`{written}`: the field `{expr.name}` takes no such argument", unknown=True)
         return CheckError(
             expr.at,
@@ -98,10 +116,15 @@ class Writer:
         return self.field(expr) if isinstance(expr, FieldExpr) else self._call(expr)
 
     def _call(self, call: Call) -> Value:
+        self._calls += 1
         try:
+            if self._calls > _MAX_CALLS:
+                raise CheckError(call.at, f"more than {_MAX_CALLS} transformers inside each other")
             return transformers.write(call, self._argument)
         except transformers.CallError as bad:
             raise CheckError(call.at, bad.message, bad.hint) from None
+        finally:
+            self._calls -= 1
 
     def _argument(self, operand: Any) -> Value:
         if isinstance(operand, FieldExpr):
@@ -148,40 +171,33 @@ class Writer:
             raise CheckError(literal.at, bad.message, bad.hint) from None
 
     def _to_field(self, check: Check, op: str, value: Value) -> str:
-        right_expr = check.right
-        assert isinstance(right_expr, Call)
-        at = right_expr.at
-        if right_expr.name == "val":
-            inner = right_expr.args[0]
-            assert isinstance(inner, FieldExpr)
-            right = self.field(inner)
-            name = inner.name
-        else:
-            right, name = self._call(right_expr), right_expr.name
-        if op not in FIELD_TO_FIELD:
-            raise CheckError(at, f"operator '{check.op.upper()}' doesn't support right-hand side fields")
-        if right.no_rhs or value.no_rhs or right.multi or value.multi:
-            raise CheckError(at, f"field '{name}' can't be used as a right-hand side field")
+        call = check.right
+        assert isinstance(call, Call)
+        right, name = self._right(call)
+        pairs = _LIST_PAIRS if value.is_list else _PAIRS
+        if op not in pairs:
+            raise CheckError(call.at, f"operator '{check.op.upper()}' doesn't support right-hand side fields")
+        if value.no_rhs or value.multi:
+            raise CheckError(check.at, "the field on the left doesn't support right-hand side fields")
+        if right.no_rhs or right.multi:
+            raise CheckError(call.at, f"field '{name}' can't be used as a right-hand side field")
         if _family(right.type) != _family(value.type) or right.is_list != value.is_list:
             raise CheckError(
-                at, f"field on the left has type '{value.type}' while the right-hand side field '{name}' has "
+                call.at, f"field on the left has type '{value.type}' while the right-hand side field '{name}' has "
                 f"incompatible type '{right.type}'")  # fmt: skip
         a, b = self._local(), self._local()
-        return f"(({a} := {value.code}) is not None and ({b} := {right.code}) is not None and {self._pair(op, a, b)})"
+        there = "{x}" if value.is_list else "{x} is not None"
+        both = f"{there.format(x=f'({a} := {value.code})')} and {there.format(x=f'({b} := {right.code})')}"
+        test = pairs[op].format(a=a, b=b)
+        return f"bool({both} and {test})" if value.is_list else f"({both} and {test})"
 
-    @staticmethod
-    def _pair(op: str, a: str, b: str) -> str:
-        simple = {"=": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}.get(op)
-        if simple is not None:
-            return f"{a} {simple} {b}"
-        return {
-            "contains": f"{b} in {a}",
-            "icontains": f"{b}.lower() in {a}.lower()",
-            "startswith": f"{a}.startswith({b})",
-            "endswith": f"{a}.endswith({b})",
-            "glob": f"_glob_match({a}, {b})",
-            "iglob": f"_iglob_match({a}, {b})",
-        }[op]
+    def _right(self, call: Call) -> tuple[Value, str]:
+        """(value, name for messages) of a right side that is no text."""
+        if call.name != "val":
+            return self._call(call), call.name
+        if len(call.args) != 1 or not isinstance(call.args[0], FieldExpr):
+            raise CheckError(call.at, "val() takes exactly one field", "write it as val(proc.name)")
+        return self.field(call.args[0]), call.args[0].name
 
     def _list(self, op: str, value: Value, constants: list[Any]) -> str:
         wanted = self._set(constants)
@@ -195,11 +211,11 @@ class Writer:
     def _multi(self, op: str, modifier: str | None, value: Value, constants: list[Any]) -> str:
         """Any of the values; of two ends, `!=` asks both to differ."""
         one = "x"
+        test = self.test(op, modifier, value.type, one, constants)
         if value.multi == "endpoints" and op == "!=":
-            same = self.test("=", modifier, value.type, one, constants)
             local = self._local()
-            return f"bool(({local} := {value.code}) and not any({same} for {one} in {local}))"
-        return f"any({self.test(op, modifier, value.type, one, constants)} for {one} in {value.code} or ())"
+            return f"bool(({local} := {value.code}) and all({test} for {one} in {local}))"
+        return f"any({test} for {one} in {value.code} or ())"
 
     def _scalar(self, op: str, modifier: str | None, value: Value, constants: list[Any]) -> str:
         if not modifier and value.type not in ("IPNET", "DOMAIN"):
@@ -246,7 +262,7 @@ class Writer:
         if op in ("contains", "bcontains"):
             return f"{c} in {x}"
         if op == "icontains":
-            return f"{constant.lower()!r} in {x}.lower()"
+            return f"{lower(constant)!r} in _lower({x})"
         if op in ("startswith", "bstartswith"):
             return f"{x}.startswith({c})"
         if op == "endswith":

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 from .expressions import CheckError, Writer
 from .grammar import parse_transformer
 from .operators import TRANSFORMERS
-from .syntax import Call, FieldExpr
+from .syntax import FieldExpr, operand_fields, spelled
 
 if TYPE_CHECKING:
     from ..events.event import Event
+    from ..fields.model import Field
 
 _WIDTH = re.compile(r"\d+")
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*(?:\.[a-zA-Z0-9_]+)+")
 _TRANSFORMER = re.compile(r"(?:" + "|".join(TRANSFORMERS) + r")\(")
 _TIMES = ("evt.time", "evt.datetime")
+_MAX_DIGITS = 4  # of the width of a token
 
 Getter = Callable[["Event"], Any]
 
@@ -37,14 +39,22 @@ class Token:
 
 
 class OutputFormat:
-    """`format(event)` gives the message, `fields(event)` the values of its tokens by name."""
+    """`format(event)` gives the message, `fields(event)` the values of its tokens by name.
 
-    __slots__ = ("_parts", "_values", "text", "uses")
+    `reads`: the fields of the text, with their places in it.
+    """
 
-    def __init__(self, text: str, parts: Sequence[str | Token], values: Sequence[tuple[str, Getter]],
-                 uses: frozenset[str]) -> None:  # fmt: skip
+    __slots__ = ("_parts", "_values", "reads", "text")
+
+    def __init__(
+        self,
+        text: str,
+        parts: Sequence[str | Token],
+        values: Sequence[tuple[str, Getter]],
+        reads: Sequence[tuple[Field, int]],
+    ) -> None:
         self.text = text
-        self.uses = uses
+        self.reads = tuple(reads)
         self._parts = tuple(parts)
         self._values = tuple(values)
 
@@ -100,97 +110,109 @@ class Formats:
         """Raises expressions.CheckError with the offset in `text`."""
         if not text:
             raise CheckError(0, "empty formatting token", "an output needs some text")
-        parts: list[str | Token] = []
-        values: dict[str, Getter] = {}
-        before = set(self.writer.fields)
-        self.writer.fields.clear()
-        at = 0
-        try:
-            while at < len(text):
-                percent = text.find("%", at)
-                if percent < 0:
-                    parts.append(text[at:])
-                    break
-                start = percent
-                if start > at:
-                    lead = text[at:start]
-                    parts.append(lead)
-                at = self._token(text, start, parts, values)
-            uses = frozenset(self.writer.fields)
-        finally:
-            self.writer.fields |= before
-        return OutputFormat(text, parts, list(values.items()), uses)
+        return _Compilation(self.writer, text).run()
 
-    def _token(self, text: str, percent: int, parts: list[str | Token], values: dict[str, Getter]) -> int:
+
+class _Compilation:
+    def __init__(self, writer: Writer, text: str) -> None:
+        self.writer = writer
+        self.text = text
+        self.parts: list[str | Token] = []
+        self.values: dict[str, Getter] = {}
+        self.reads: list[tuple[Field, int]] = []
+
+    def run(self) -> OutputFormat:
+        at = 0
+        while at < len(self.text):
+            percent = self.text.find("%", at)
+            end = percent if percent >= 0 else len(self.text)
+            if end > at:
+                self.parts.append(self.text[at:end])
+            at = self._token(percent) if percent >= 0 else end
+        return OutputFormat(self.text, self.parts, list(self.values.items()), self.reads)
+
+    def _token(self, percent: int) -> int:
+        """Reads the token that begins at `percent`; gives the offset behind it."""
         at = percent + 1
-        if at >= len(text):
+        if at >= len(self.text):
             raise CheckError(percent, "invalid formatting syntax: formatting cannot end with a %")
-        width = _WIDTH.match(text, at)
-        if width:
-            at = width.end()
-        call = _TRANSFORMER.match(text, at)
-        if call:
-            return self._call(text, percent, at, width, parts, values)
-        name = _NAME.match(text, at)
-        if name is None:
-            raise CheckError(percent, "unknown filter: unexpected token after '%'", "write a field, such as %proc.name",
-                        unknown=True)  # fmt: skip
-        expr, end = self._longest(text, name)
-        if expr is None:
-            raise self.writer._unknown(FieldExpr(name[0], None, percent), name[0])
-        field, arg = self.writer.catalogue.lookup(expr.name if expr.arg is None else f"{expr.name}[{expr.arg}]")
-        self.writer.fields.add(field.name)
-        code = (field.print_code or field.code)(arg)
-        json_code = (field.json_code or field.code)(arg)
-        shown = _SHOWN.get(field.print_format, show)
-        key = text[percent + 1 + (len(width[0]) if width else 0) : end]
-        parts.append(Token(key, int(width[0]) if width else None, self._getter(code), shown))
-        if field.name.startswith(_TIMES):
-            values[key] = lambda e: e.ts
-        elif field.print_format == "HEX":
-            read = self._getter(json_code)
-            values[key] = lambda e: None if read(e) is None else _show_hex(read(e))
-        else:
-            values[key] = self._getter(json_code)
+        width = None
+        digits = _WIDTH.match(self.text, at)
+        if digits:
+            at = digits.end()
+            width = int(digits[0][:_MAX_DIGITS])
+            if at == len(self.text) or len(digits[0]) > _MAX_DIGITS:
+                raise CheckError(percent, f"unknown filter: no field of the width {digits[0][:20]}", unknown=True)
+        return self._call(percent, at, width) if _TRANSFORMER.match(self.text, at) else self._field(percent, at, width)
+
+    def _field(self, percent: int, at: int, width: int | None) -> int:
+        word = _NAME.match(self.text, at)
+        if word is None:
+            raise CheckError(
+                percent, "unknown filter: unexpected token after '%'", "write a field, such as %proc.name", unknown=True
+            )
+        found = self._longest(word)
+        if found is None:
+            raise self.writer.unknown(FieldExpr(word[0], None, percent), word[0])
+        field, arg, end = found
+        self.reads.append((field, percent))
+        read = self._getter((field.print_code or field.code)(arg))
+        self.parts.append(Token(self.text[at:end], width, read, _SHOWN.get(field.print_format, show)))
+        self.values[self.text[at:end]] = self._value(field, arg)
         return end
 
-    def _longest(self, text: str, name: re.Match[str]) -> tuple[FieldExpr | None, int]:
-        """The longest field that the text begins with, its argument in brackets included."""
-        lookup = self.writer.catalogue.lookup
-        word = name[0]
-        for length in range(len(word), 2, -1):
-            found = lookup(word[:length])
-            end = name.start() + length
-            if text[end : end + 1] == "[" and length == len(word):
-                close = text.find("]", end)
-                with_arg = lookup(text[name.start() : close + 1]) if close > 0 else None
-                if with_arg is not None and with_arg[0].arg != "none":
-                    arg = text[end + 1 : close]
-                    error = with_arg[0].check_arg(arg) if with_arg[0].check_arg else None
-                    if error:
-                        raise CheckError(name.start(), error, unknown=True)
-                    return FieldExpr(word, arg, name.start()), close + 1
-            if found is not None and not (found[0].arg == "required" and found[1] is None):
-                return FieldExpr(word[:length], None, name.start()), end
-        return None, 0
+    def _value(self, field: Field, arg: str | None) -> Getter:
+        """What JSON shows."""
+        if field.name.startswith(_TIMES):
+            return lambda e: e.ts
+        read = self._getter((field.json_code or field.code)(arg))
+        if field.print_format != "HEX":
+            return read
+        return lambda e: None if (value := read(e)) is None else _show_hex(value)
 
-    def _call(self, text: str, percent: int, at: int, width: re.Match[str] | None, parts: list[str | Token],
-              values: dict[str, Getter]) -> int:  # fmt: skip
-        parsed = parse_transformer(text, at)
+    def _longest(self, word: re.Match[str]) -> tuple[Field, str | None, int] | None:
+        """(field, argument, offset behind) of the longest field that the text begins with."""
+        lookup = self.writer.catalogue.lookup
+        text, start = self.text, word.start()
+        close = text.find("]", word.end()) if text[word.end() : word.end() + 1] == "[" else -1
+        with_arg: tuple[Field, str | None] | None = lookup(text[start : close + 1]) if close > 0 else None
+        if with_arg is not None:
+            field, arg = with_arg
+            self._check_arg(field, arg, start)
+            return field, arg, close + 1
+        for end in range(word.end(), start + 2, -1):
+            found: tuple[Field, str | None] | None = lookup(text[start:end])
+            if found is None:
+                continue
+            field, arg = found
+            if field.arg != "required" or arg is not None:
+                self._check_arg(field, arg, start)
+                return field, arg, end
+        return None
+
+    @staticmethod
+    def _check_arg(field: Field, arg: str | None, at: int) -> None:
+        error = field.check_arg(arg) if arg is not None and field.check_arg is not None else None
+        if error is not None:
+            raise CheckError(at, error, unknown=True)
+
+    def _call(self, percent: int, at: int, width: int | None) -> int:
+        parsed = parse_transformer(self.text, at)
         if parsed is None:
             raise CheckError(
                 percent, "unknown filter: not a transformer", "write it as %tolower(proc.name)", unknown=True
             )
-        inner: Any
-        inner, end = parsed
-        written = text[at:end]
-        value = self.writer.left(inner)
-        parts.append(Token(written, int(width[0]) if width else None, self._getter(value.code), show))
-        while isinstance(inner, Call) and inner.args:
-            inner = inner.args[0]
-        if isinstance(inner, FieldExpr):
-            key = inner.name if inner.arg is None else f"{inner.name}[{inner.arg}]"
-            values[key] = self._getter(self.writer.field(inner).code)
+        call, end = parsed
+        try:
+            value = self.writer.left(call)
+        except CheckError as wrong:
+            found = wrong.finding
+            raise CheckError(at + found.at, found.message, found.hint, found.unknown) from None
+        self.parts.append(Token(self.text[at:end], width, self._getter(value.code), show))
+        for expr in operand_fields(call):
+            field, arg = self.writer.catalogue.lookup(spelled(expr))
+            self.reads.append((field, at + expr.at))
+            self.values[spelled(expr)] = self._value(field, arg)
         return end
 
     def _getter(self, code: str) -> Getter:

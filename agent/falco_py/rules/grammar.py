@@ -238,12 +238,12 @@ def _build() -> pp.ParserElement:
     disjunction = conjunction + pp.ZeroOrMore(pp.Suppress(_regex(rf"or{separator}")) - conjunction)
     disjunction.add_parse_action(lambda t: _joined(Or, t.as_list()))
     condition <<= disjunction
-    return condition - pp.StringEnd()
+    return (condition - pp.StringEnd()).parse_with_tabs()
 
 
 pp.ParserElement.set_default_whitespace_chars(_BLANK)
 _GRAMMAR = _build()
-_OPERAND = _operands()[1]
+_OPERAND = _operands()[1].parse_with_tabs()
 pp.ParserElement.set_default_whitespace_chars(" \n\t\r")
 
 

@@ -36,12 +36,10 @@ def _types(node: Node, positive: bool, universe: frozenset[str]) -> frozenset[st
             types = _types(term, positive, universe)
             found = found & types if met else found | types
         return found
-    if isinstance(node, Check) and isinstance(node.left, FieldExpr) and node.left.arg is None:
-        if node.left.name in EVENT_TYPE_FIELDS:
-            return _leaf(node, positive, universe)
-        if node.left.name == "evt.num" and positive and is_never(node):
-            return frozenset()
-    return universe
+    assert isinstance(node, Check)
+    if isinstance(node.left, FieldExpr) and node.left.name in EVENT_TYPE_FIELDS:
+        return _leaf(node, positive, universe)
+    return frozenset() if positive and is_never(node) else universe
 
 
 def _leaf(check: Check, positive: bool, universe: frozenset[str]) -> frozenset[str]:
@@ -57,6 +55,8 @@ def _leaf(check: Check, positive: bool, universe: frozenset[str]) -> frozenset[s
 
 def is_never(check: Check) -> bool:
     """Events are numbered from 1, so these say never: evt.num=0, evt.num<1, evt.num<=0."""
+    if not isinstance(check.left, FieldExpr) or check.left.name != "evt.num" or check.modifier is not None:
+        return False
     right = check.right if isinstance(check.right, tuple) else ()
     texts = [literal.text for literal in right if isinstance(literal, Literal)]
     return (check.op in ("=", "==", "<=", "in") and texts == ["0"]) or (check.op == "<" and texts == ["1"])

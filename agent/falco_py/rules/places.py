@@ -19,12 +19,12 @@ _SNIPPET_WIDTH = 160
 
 
 class Place(NamedTuple):
-    """A position in a file; line and column count from 1, `index` from 0."""
+    """A position in a file; line and column count from 1, `offset` from 0."""
 
     file: str
     line: int
     column: int
-    index: int = 0
+    offset: int = 0
 
 
 class Source:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .places import Where
 
@@ -88,13 +88,18 @@ class RulesError(Exception):
 class Finding:
     """A problem inside a text, before it is known which item the text belongs to.
 
-    `unknown` marks what `skip-if-unknown-filter` forgives.
+    `unknown` marks what `skip-if-unknown-filter` forgives. `code` of an error says only what kind of text it is in.
     """
 
     at: int
     message: str
     hint: str = ""
     unknown: bool = False
+    code: str = "LOAD_ERR_COMPILE_CONDITION"
+
+    @property
+    def is_error(self) -> bool:
+        return self.code.startswith("LOAD_ERR_")
 
 
 @dataclass(slots=True)
@@ -121,6 +126,11 @@ class Problems:
         self.found.append(
             Problem(severity, code, place.file, place.line, place.column, message, hint, source.snippet(place), *item)
         )
+
+    def in_order(self, files: Sequence[str]) -> None:
+        """Sorts the problems by place, files in the order given."""
+        order = {name: index for index, name in reversed(list(enumerate(files)))}
+        self.found.sort(key=lambda p: (order.get(p.file, len(order)), p.line, p.column))
 
     @property
     def errors(self) -> tuple[Problem, ...]:

@@ -8,6 +8,10 @@ And and Or have two terms or more and none of them is of its own kind.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,24 @@ class Check:
     right: tuple[Literal, ...] | Operand | None
     at: int
     modifier: str | None = None
+
+
+def spelled(expr: FieldExpr) -> str:
+    """The field as a rule writes it."""
+    return expr.name if expr.arg is None else f"{expr.name}[{expr.arg}]"
+
+
+def operand_fields(operand: Operand) -> Iterator[FieldExpr]:
+    """The fields that a side of a comparison reads."""
+    rest = [operand]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, FieldExpr):
+            yield one
+        elif isinstance(one, Call):
+            rest.extend(reversed(one.args))
+        elif isinstance(one, ListExpr):
+            rest.extend(reversed(one.items))
 
 
 @dataclass(frozen=True, slots=True)
