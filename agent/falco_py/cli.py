@@ -12,19 +12,23 @@ import json
 import os
 import platform
 import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from . import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .config import Config
 
 OK: Final = 0
 INPUT_WRONG: Final = 1
 MACHINE_CANNOT: Final = 2
+INTERRUPTED: Final = 130
+
+_FORMATS: Final = ("text", "markdown", "json")
 
 _ABOUT: Final = "Runtime security for Linux: tests Falco rules on what the kernel sees and prints alerts."
 
@@ -54,9 +58,29 @@ class UsageError(Exception):
     """The command line cannot be understood; the text says why and what to do."""
 
 
+class InputError(Exception):
+    """What the command line names cannot be used; the text says why and what to do."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
+        option, separator, reason = message.removeprefix("argument ").partition(": ")
+        if not separator:
+            raise UsageError(message)
+        if reason == "expected one argument":
+            reason = "needs a value"
+        raise UsageError(f"Option '{option}' {reason}")
+
+
+def _seconds(text: str) -> float | None:
+    """As in Falco, 0 means without end."""
+    try:
+        value = float(text)
+        if not 0 <= value < 1e10:
+            raise ValueError
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes a number of seconds, not '{text}'") from None
+    return value or None
 
 
 def _parser() -> _Parser:
@@ -71,7 +95,7 @@ def _parser() -> _Parser:
                      "repeat; replaces rules_files of the configuration")  # fmt: skip
     run.add_argument("-o", metavar="KEY=VALUE", action="append", default=[], help="set a value of the configuration, "
                      "such as json_output=true; may repeat")  # fmt: skip
-    run.add_argument("-M", metavar="SECONDS", type=float, help="stop after so many seconds")
+    run.add_argument("-M", metavar="SECONDS", type=_seconds, help="stop after so many seconds")
     run.add_argument("-P", metavar="FILE", help="write the process id to FILE while running")
     run.add_argument("-U", action="store_true", help="write each alert at once, whatever the configuration says")
     run.add_argument("-v", action="store_true", help="log more")
@@ -90,20 +114,21 @@ def _parser() -> _Parser:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Raises UsageError."""
-    for word in argv:
-        option = word.split("=", 1)[0] if word.startswith("--") else word[:2]
-        if option in _LATER:
-            raise UsageError(f"{option} is not supported yet: {_LATER[option]}")
+    """The options; `ignored` holds the words that belong to none. Raises UsageError."""
     parser = _parser()
     options, rest = parser.parse_known_args(list(argv))
-    unknown = [word for word in rest if word.startswith("-") and word != "-"]
-    if unknown:
-        known = [string for action in parser._actions for string in action.option_strings]
+    options.ignored = [word for word in rest if not word.startswith("-") or word in ("-", "--")]
+    for word in rest:
+        if word in options.ignored:
+            continue
+        option = word.split("=", 1)[0] if word.startswith("--") else word[:2]
+        if option in _LATER:
+            raise UsageError(f"Option '{option}' is not supported yet: {_LATER[option]}")
         from .config.problem import nearest
 
-        near = nearest(unknown[0].split("=", 1)[0], known)
-        raise UsageError(f"Option '{unknown[0]}' does not exist" + (f"; did you mean '{near}'?" if near else ""))
+        known = [string for action in parser._actions for string in action.option_strings]
+        near = nearest(word.split("=", 1)[0], known)
+        raise UsageError(f"Option '{word}' does not exist" + (f"; did you mean '{near}'?" if near else ""))
     return options
 
 
@@ -114,97 +139,136 @@ def _say(text: str) -> None:
 def _complain(text: str) -> None:
     from .visible import visible
 
-    sys.stderr.write("Error: " + "\n".join(visible(line) for line in text.split("\n")) + "\n")
+    sys.stderr.write("\n".join(visible(line) for line in text.split("\n")) + "\n")
 
 
 # Showing
 
 
 def _version(options: argparse.Namespace) -> int:
+    from .rules.collector import ENGINE_VERSION
+
+    engine = ".".join(map(str, ENGINE_VERSION))
     if _config(options).json_output:
-        _say(json.dumps({"falco_version": __version__, "engine_version": "63", "engine_version_semver": "0.63.0",
-                         "machine": platform.machine()}))  # fmt: skip
+        made = {
+            "engine_version": str(ENGINE_VERSION[1]),
+            "engine_version_semver": engine,
+            "falco_version": __version__,
+            "machine": platform.machine(),
+        }
+        _say(json.dumps(made))
     else:
-        _say(f"Falco-py version: {__version__}\nFalco engine:     0.63.0\nMachine:          {platform.machine()}")
+        _say(f"Falco-py version: {__version__} ({platform.machine()})\nEngine: {engine}")
     return OK
+
+
+def _format(options: argparse.Namespace) -> str:
+    form: str = "markdown" if options.markdown else options.format or "text"
+    if form not in _FORMATS:
+        raise UsageError(f"Invalid format '{form}'. Valid values are: {', '.join(_FORMATS)}")
+    return form
 
 
 def _list(options: argparse.Namespace) -> int:
     from .fields import listing
 
-    form = "markdown" if options.markdown else options.format or "text"
     makers = {"text": listing.list_text, "markdown": listing.list_markdown, "json": listing.list_json}
-    if form not in makers:
-        raise UsageError(f"Invalid format '{form}'. Valid values are: text, markdown, json")
     try:
-        _say(makers[form](options.list or None, options.N))
+        _say(makers[_format(options)](options.list or None, options.N))
     except ValueError as error:
         raise UsageError(str(error)) from None
     return OK
 
 
-def _list_events() -> int:
+def _list_events(options: argparse.Namespace) -> int:
     from .events.syscalls import ROWS
 
-    lines = []
-    for name, row in sorted(ROWS.items()):
-        params = ", ".join(f"{p.type} {p.name}" for p in row.params if not p.name.startswith("_"))
-        lines.append(f"{name}({params})")
-    _say("\n".join(lines))
+    form = _format(options)
+    events = [
+        (name, [(p.type, p.name) for p in row.params if not p.name.startswith("_")])
+        for name, row in sorted(ROWS.items())
+    ]
+    if form == "json":
+        made = [{"name": name, "params": [{"name": n, "type": t} for t, n in params]} for name, params in events]
+        _say(json.dumps(made, indent=2))
+        return OK
+    for name, params in events:
+        call = f"{name}({', '.join(f'{t} {n}' for t, n in params)})"
+        _say(f"- `{call}`" if form == "markdown" else call)
     return OK
 
 
 # Rules
 
 
-def _rule_files(paths: Sequence[str], asked: bool) -> list[str]:
-    """Files, and the .yaml and .yml files of directories. `asked`: what is missing is an error, else it is skipped.
+def _rule_files(paths: Sequence[str], option: str | None) -> list[str]:
+    """Files, and the .yaml and .yml files of directories.
 
-    Raises UsageError.
+    `option` gave the paths, so what is missing is an error; None: the configuration, where it is skipped.
+    Raises InputError.
     """
+    from .config.load import yaml_files
+    from .log import log
+
     files: list[str] = []
     for path in paths:
-        if os.path.isdir(path):
-            try:
-                names = sorted(os.listdir(path))
-            except OSError as error:
-                raise UsageError(f"{path}: cannot be listed: {error.strerror}") from None
-            files += [os.path.join(path, name) for name in names if name.endswith((".yaml", ".yml"))]
-        elif os.path.exists(path):
-            files.append(path)
-        elif asked:
-            raise UsageError(f"Could not open file {path} for reading: it does not exist\n"
-                             "  What to do: check the path given with -r")  # fmt: skip
+        try:
+            os.stat(path)
+        except OSError as error:
+            if option is not None:
+                raise InputError(
+                    f"Could not open file {path} for reading: {error.strerror}\n"
+                    f"  What to do: check the path given with {option}, or its permissions."
+                ) from None
+            log.debug(f"{path}: skipped: {error.strerror}")
+            continue
+        found = yaml_files(path)
+        if not found and option is not None:
+            raise InputError(
+                f"{path}: there is no .yaml or .yml file in this directory\n"
+                f"  What to do: check the path given with {option}."
+            )
+        files += found
     return files
 
 
 def _check_rules(options: argparse.Namespace) -> int:
-    """-V: each file is checked together with those before it."""
+    """-V: the files are loaded together, in the given order, and each gets its own verdict on stdout."""
     from .app import read_rules
     from .rules.bundle import load
     from .rules.problems import RulesError
+    from .visible import visible
 
-    paths = _rule_files(options.V, asked=True)
-    files = read_rules(paths)
-    bad = False
-    for index, (name, _) in enumerate(files):
-        try:
-            problems = [p for p in load(files[: index + 1]).warnings if p.file == name]
-            _say(f"{name}: Ok, with warnings" if problems else f"{name}: Ok")
-        except RulesError as error:
-            bad = True
-            problems = list(error.problems)
-            _say(f"{name}: Invalid")
-        errors = [p for p in problems if p.severity == "error"]
-        warnings = [p for p in problems if p.severity != "error"]
+    config = _config(options)
+    if config.json_output:
+        raise InputError("-V with json_output is not supported yet: leave json_output out; the exit code tells as well")
+    files = read_rules(_rule_files(options.V, "-V"))
+    try:
+        problems = load(files, rule_matching=config.rule_matching).warnings
+        failed = False
+    except RulesError as error:
+        problems = error.problems
+        failed = True
+    for name, _text in files:
+        here = [problem for problem in problems if problem.file == name]
+        errors = [problem for problem in here if problem.severity == "error"]
+        warnings = [problem for problem in here if problem.severity != "error"]
+        verdict = "Invalid" if errors else "Ok, with warnings" if warnings else "Ok"
+        _say(f"{visible(name)}: {verdict}")
         for what, found in (("Errors", errors), ("Warnings", warnings)):
             if found:
-                _say(f"{len(found)} {what}:")
+                _say(f"{len(found)} {what if len(found) > 1 else what[:-1]}:")
                 for problem in found:
-                    _say(str(problem))
-        if bad:
-            break
-    return INPUT_WRONG if bad else OK
+                    _say("\n".join(visible(line) for line in str(problem).split("\n")))
+    if failed:
+        sys.stdout.flush()
+        _complain(f"Error: {_errors(problems)} in the rules")
+    return INPUT_WRONG if failed else OK
+
+
+def _errors(problems: Sequence[Any]) -> str:
+    count = sum(problem.severity == "error" for problem in problems)
+    return f"{count} error{'s' * (count != 1)}"
 
 
 # Running
@@ -233,42 +297,48 @@ def _start(options: argparse.Namespace) -> int:
     from .log import log
 
     config = _config(options)
-    if options.M is not None and not options.M >= 0:
-        raise UsageError("-M takes a number of seconds that is not negative")
-    files = _rule_files(options.r, asked=True) if options.r else _rule_files(config.rules_files, asked=False)
+    files = _rule_files(options.r, "-r") if options.r else _rule_files(config.rules_files, None)
     if not files:
-        raise UsageError(
+        raise InputError(
             "You must specify at least one rules file/directory via -r or a rules_file entry in falco.yaml\n"
-            "  What to do: falco-py -r rules/falco_rules.yaml"
+            "  What to do: for example, falco-py -r rules/falco_rules.yaml"
         )
-    if not config.stdout_output_enabled:
-        raise UsageError("No output configured, please make sure at least one output is configured and enabled.\n"
-                         "  What to do: set stdout_output.enabled to true")  # fmt: skip
     if config.files:
         log.info("Falco-py initialized with configuration files:")
         for name in config.files:
             log.info(f"   {name}")
     else:
-        log.info("No configuration file: built-in defaults are used")
+        log.info("No configuration file: the built-in configuration is used")
     for text in config.warnings:
         log.warning(text)
     for text in config.notices:
         log.notice(text)
-    pid_file = Path(options.P) if options.P and not options.dry_run else None
-    if pid_file is not None:
-        _write_pid(pid_file)
-    try:
+    if any(entry.extra_output or entry.extra_fields for entry in config.append_output):
+        log.notice("append_output: not supported yet by this build; write the fields into the rules' output")
+    for word in options.ignored:
+        log.warning(f"'{word}' belongs to no option and is ignored; rules files are given with -r")
+    with _pid_file(None if options.dry_run else options.P):
         return app.run(config, files, stop_after_s=options.M, dry_run=options.dry_run)
-    finally:
-        if pid_file is not None:
-            pid_file.unlink(missing_ok=True)
 
 
-def _write_pid(path: Path) -> None:
+@contextmanager
+def _pid_file(path: str | None) -> Iterator[None]:
+    """Holds this process's id in `path` for as long as the agent runs. Raises InputError."""
+    if path is None:
+        yield
+        return
     try:
-        path.write_text(f"{os.getpid()}\n")
+        Path(path).write_text(f"{os.getpid()}\n")
     except OSError as error:
-        raise UsageError(f"{path}: the pid file cannot be written: {error.strerror}") from None
+        raise InputError(
+            f"{path}: the pid file cannot be written: {error.strerror}\n"
+            "  What to do: give -P a file in a directory that exists and may be written to."
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # somebody removed it, or its directory: it is gone, as it should be
+            os.unlink(path)
 
 
 def _dispatch(options: argparse.Namespace) -> int:
@@ -280,53 +350,72 @@ def _dispatch(options: argparse.Namespace) -> int:
     if options.list is not None:
         return _list(options)
     if options.list_events:
-        return _list_events()
+        return _list_events(options)
     if options.V:
         return _check_rules(options)
     return _start(options)
 
 
+def _hold_standard_files() -> None:
+    """A standard file that the caller closed becomes /dev/null, so that no file opened later gets its number."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: fd
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
+    _hold_standard_files()
     try:
-        return _dispatch(parse(words))
+        code = _dispatch(parse(words))
+        sys.stdout.flush()
+        return code
     except UsageError as error:
-        _complain(f"{error}\nfalco-py --help shows the options")
+        _complain(f"Error: {error}\nfalco-py --help shows the options")
+        return INPUT_WRONG
+    except InputError as error:
+        _complain(f"Error: {error}")
         return INPUT_WRONG
     except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return OK
     except Exception as error:  # noqa: BLE001 - the last place where it can be told in plain words
-        return _told(error, words)
+        return _told(error, verbose="-v" in words or bool(os.environ.get("FALCO_PY_DEBUG")))
 
 
-def _told(error: Exception, words: Sequence[str]) -> int:
-    """What went wrong, for the user. Types are looked up only when they can have been raised."""
+def _told(error: Exception, *, verbose: bool) -> int:
+    """What went wrong, for the user; returns the exit code. A type that was not imported cannot have been raised."""
     modules: Any = sys.modules
     config, app = modules.get("falco_py.config"), modules.get("falco_py.app")
     rules, host = modules.get("falco_py.rules.problems"), modules.get("falco_py.kernel.host")
     if rules is not None and isinstance(error, rules.RulesError):
         for problem in error.problems:
-            sys.stderr.write(f"{problem}\n")
-        errors = sum(problem.severity == "error" for problem in error.problems)
-        _complain(f"{errors} error{'s' * (errors != 1)} in the rules; nothing was started")
+            _complain(str(problem))
+        _complain(f"Error: {_errors(error.problems)} in the rules; nothing was started")
         return INPUT_WRONG
-    if (config is not None and isinstance(error, config.ConfigError)) or (
-        app is not None and isinstance(error, app.RulesFileError)
-    ):
-        _complain(str(error))
+    if config is not None and isinstance(error, config.ConfigError):
+        _complain(f"Error: {error}")
+        return INPUT_WRONG
+    if app is not None and isinstance(error, app.RulesFileError):
+        _complain(f"Error: {error}")
         return INPUT_WRONG
     if host is not None and isinstance(error, host.HostError):
-        _complain(str(error))
+        _complain(f"Error: {error}")
         return MACHINE_CANNOT
-    if "-v" in words or os.environ.get("FALCO_PY_DEBUG"):
+    if verbose:
         import traceback
 
-        traceback.print_exc()
+        traceback.print_exception(error)
     _complain(
-        f"internal error: {type(error).__name__}: {error}\nThis is a defect of falco-py; -v shows where it happened"
+        f"internal error: {type(error).__name__}: {error}\n  This is a defect of falco-py; -v shows where it happened."
     )
     return INPUT_WRONG
 
