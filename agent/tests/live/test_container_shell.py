@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.live.runc_container import Container
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.live.harness import Agent
-    from tests.live.runc_container import Container
 
 RULE = "Terminal shell in container"
 
@@ -73,3 +76,23 @@ def test_password_hashes_below_another_directory_of_a_container_are_sensitive(
 def test_other_files_of_the_container_are_not_sensitive(agent: Agent, container: Container, mark: str) -> None:
     container.exec("cat", "/etc/passwd", f"/{mark}")
     agent.expect_none(mark)
+
+
+def test_a_container_that_starts_and_ends_is_not_reported(agent: Agent, tmp_path: Path) -> None:
+    """The runtime runs a copy of itself from memory, mounts, and writes files of the container meanwhile."""
+    agent.settle()
+    before = len(agent.alerts)
+    second = Container(tmp_path)
+    try:
+        second.start()
+        assert second.exec("true").returncode == 0
+    finally:
+        second.stop()
+    agent.settle()
+    about = [
+        alert
+        for alert in agent.alerts[before:]
+        if second.id in alert.output
+        or "runc" in str(alert.fields.get("proc.pname")) + str(alert.fields.get("proc.name"))
+    ]
+    assert not about
