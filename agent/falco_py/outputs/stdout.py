@@ -8,6 +8,7 @@ ends the output (`closed`), a write that waits too long loses whole lines; both 
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 from typing import Final
@@ -15,12 +16,13 @@ from typing import Final
 _BLOCK_BYTES: Final = 64 * 1024
 _WAIT_MS: Final = 2000  # Falco's output_timeout
 _STDOUT: Final = 1
+_GONE: Final = (errno.EPIPE, errno.EBADF, errno.EIO)
 
 
 class Stdout:
     """`written` counts lines given to the reader (or its buffer), `lost` those that were not."""
 
-    __slots__ = ("_buffer", "_rest", "buffered", "closed", "fd", "lost", "wait_ms", "written")
+    __slots__ = ("_buffer", "_held_bytes", "_rest", "buffered", "closed", "fd", "lost", "wait_ms", "written")
 
     def __init__(self, *, buffered: bool = False, fd: int = _STDOUT, wait_ms: int = _WAIT_MS) -> None:
         self.fd = fd
@@ -30,6 +32,7 @@ class Stdout:
         self.lost = 0
         self.closed = False  # the reader has gone; the agent ends
         self._buffer: list[bytes] = []
+        self._held_bytes = 0
         self._rest = b""  # the end of a line whose beginning is out
 
     def write(self, line: str) -> bool:
@@ -37,14 +40,16 @@ class Stdout:
         if self.closed:
             self.lost += 1
             return False
-        self._buffer.append(line.encode("utf-8", "replace") + b"\n")
-        if self.buffered and sum(map(len, self._buffer)) < _BLOCK_BYTES:
+        data = line.encode("utf-8", "replace") + b"\n"
+        self._buffer.append(data)
+        self._held_bytes += len(data)
+        if self.buffered and self._held_bytes < _BLOCK_BYTES:
             return True
         return self.flush()
 
     def flush(self) -> bool:
         """Gives the reader all that is held. False when lines are lost."""
-        lines, self._buffer = self._buffer, []
+        lines, self._buffer, self._held_bytes = self._buffer, [], 0
         if self.closed:
             self.lost += len(lines)
             return False
@@ -86,8 +91,8 @@ class Stdout:
             except BlockingIOError:
                 if not self._writable():
                     break
-            except OSError:  # EPIPE: the reader has gone; EIO, ENOSPC, EBADF: there is none
-                self.closed = True
+            except OSError as error:  # a full disk may have room again later; a reader that has gone does not return
+                self.closed = error.errno in _GONE
                 break
         return sent
 
