@@ -90,8 +90,10 @@ def _bad_yaml(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
     told = " ".join(part for part in (error.context, error.problem) if part) or "it cannot be read"
-    hint = "A tab cannot indent YAML; use blanks." if "'\\t'" in told else ""
-    return Problem(Place(file, line, column), f"not valid YAML: {told}", hint, snippet(text.splitlines(), line, column))
+    lines = text.splitlines()
+    at = lines[line - 1][column - 1 : column] if 0 < line <= len(lines) else ""
+    hint = "A tab cannot indent YAML; use blanks." if at == "\t" else ""
+    return Problem(Place(file, line, column), f"not valid YAML: {told}", hint, snippet(lines, line, column))
 
 
 class _Builder:
