@@ -52,7 +52,6 @@ class Container:
         self._state = scratch / "runc"
         self._bundle = scratch / "bundle"
         self._mounted = False
-        self._cgroups_before = self._cgroup_parents()
 
     def start(self) -> Container:
         """Make the root file system, mount it, run the first process (sleep)."""
@@ -91,9 +90,9 @@ class Container:
             if subprocess.run(umount, capture_output=True, check=False).returncode != 0:
                 subprocess.run(["umount", "--lazy", str(self.root)], capture_output=True, check=False)
             self._mounted = False
-        for parent in self._cgroup_parents() - self._cgroups_before:
+        for parent in self._cgroup_parents():
             try:
-                parent.rmdir()  # fails when another container lives below it
+                parent.rmdir()  # fails when another container lives below it; a runtime makes it anew when it needs it
             except OSError:
                 continue
 
@@ -185,9 +184,9 @@ class Container:
         return dict(spec)
 
     @staticmethod
-    def _cgroup_parents() -> set[Path]:
+    def _cgroup_parents() -> list[Path]:
         places = [CGROUP_ROOT / CGROUP_PARENT, *CGROUP_ROOT.glob(f"*/{CGROUP_PARENT}")]
-        return {place for place in places if place.is_dir()}
+        return [place for place in places if place.is_dir()]
 
 
 def run_on_terminal(command: list[str], deadline_s: float = COMMAND_DEADLINE_S) -> str:
