@@ -86,7 +86,7 @@ _NO_OUTPUT = "that output does not exist yet"
 _ROWS: Final = (
     # What is read, and in which order.
     Key("config_files", Kind.ANY, None),
-    _bool("watch_config_files", True, "changed files take effect at the next start"),
+    _bool("watch_config_files", True),
     Key(
         "rules_files",
         Kind.TEXTS,
@@ -159,7 +159,7 @@ _ROWS: Final = (
     _int("engine.modern_ebpf.cpus_for_each_buffer", 2, _OWN_BUFFERS),
     _int("engine.modern_ebpf.buf_size_preset", 4, _OWN_BUFFERS, most=10),
     _bool("engine.modern_ebpf.drop_failed_exit", False, "failed syscalls are seen as well"),
-    _bool("engine.modern_ebpf.disable_iterators", False, "running processes are read from /proc in any case"),
+    _bool("engine.modern_ebpf.disable_iterators", False),
     _text("engine.replay.capture_file", ""),
     _bool("capture.enabled", False, _NO_CAPTURE),
     _text("capture.path_prefix", "/tmp/falco"),
