@@ -123,6 +123,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
 
     users = Users(root)
     table = ProcessTable(root, users)
+    table.whole_env = not bundle.uses.isdisjoint(("proc.env", "proc.aenv"))
     reader = Reader(capture)
     loop = Loop(reader, bundle, table, emit)
 
@@ -160,8 +161,10 @@ def _summary(stats: Stats, loop: object, counters: Counters, out: Stdout) -> Non
     if not out.closed:
         sys.stdout.write(stats.summary())
         sys.stdout.flush()
-    lost = {name: count for name, count in counters.dropped.items() if count}
-    sys.stderr.write(drop_summary(max(loop.drop_occurrences, int(bool(lost))), lost=lost))
+    lost = any(counters.dropped.values())
+    sys.stderr.write(drop_summary(max(loop.drop_occurrences, int(lost))))
+    by_class = ", ".join(f"{name} {count}" for name, count in counters.dropped.items())
+    sys.stderr.write(f"   - dropped by class: {by_class}\n")
     sys.stderr.write(
         f"   - events told by the kernel: {counters.total_sent}, tested: {loop.events}, "
         f"not decoded or failed: {loop.failures}\n"

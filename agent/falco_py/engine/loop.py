@@ -31,7 +31,7 @@ from ..state import clock
 from .alert import Alert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ..events.record import Header
     from ..rules.bundle import Bundle, Rule
@@ -46,8 +46,8 @@ _PENDING_BYTES = 1 << 20  # more than this is waiting: no pause
 class Source(Protocol):
     """Where records come from; `kernel.reader.Reader` is the real one. `native`, `compat`: evt.type by call number."""
 
-    native: Mapping[int, str]
-    compat: Mapping[int, str]
+    native: dict[int, str]
+    compat: dict[int, str]
 
     def batch(self) -> list[tuple[Header, bytes]]: ...
     def wait(self, timeout_s: float) -> None: ...

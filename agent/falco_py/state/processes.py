@@ -45,13 +45,17 @@ class Counters:
 
 
 class ProcessTable:
-    """All processes of the host. `root` is where the host's file system is seen (HOST_ROOT)."""
+    """All processes of the host. `root` is where the host's file system is seen (HOST_ROOT).
+
+    `whole_env`: an environment that the kernel had to cut is read from /proc at once; for rules that look at it.
+    """
 
     def __init__(self, root: Path | str = "/", users: Users | None = None, max_size: int = MAX_SIZE) -> None:
         self.proc = os.path.join(str(root), "proc")
         self.users = users if users is not None else Users(root)
         self.cgroups = Cgroups(root)
         self.counters = Counters()
+        self.whole_env = False
         self._max_size = max(max_size, 16)
         self._by_pid: dict[int, Process] = {}
         self._dead: deque[Process] = deque()
@@ -106,8 +110,13 @@ class ProcessTable:
         process.exe = args[0] if args else ""
         process.args = args[1:]
         process.args_truncated = truncated
-        process.env = ex.env
-        process.env_truncated = ex.env_truncated
+        env, truncated = ex.env, ex.env_truncated
+        if truncated and self.whole_env:
+            whole = procfs.read_env(self.proc, header.pid, header.start, env)
+            if whole is not None:
+                env, truncated = whole
+        process.env = env
+        process.env_truncated = truncated
         process.cwd = ex.cwd
         process.cgroups = ex.cgroups
         process.loginuid = ex.loginuid

@@ -236,18 +236,26 @@ def read_args(proc: Path | str, pid: int, start: int, known: tuple[str, ...]) ->
     `known` is the beginning of argv as the kernel told it; an answer that does not begin so is another image or a
     rewritten title, and is refused.
     """
-    base = f"{proc}/{pid}"
-    raw = read_bytes(base + "/cmdline", ARGS_MAX_BYTES)
+    return _read_vector(f"{proc}/{pid}", "cmdline", start, known)
+
+
+def read_env(proc: Path | str, pid: int, start: int, known: tuple[str, ...]) -> tuple[tuple[str, ...], bool] | None:
+    """As `read_args`, for the environment."""
+    return _read_vector(f"{proc}/{pid}", "environ", start, known)
+
+
+def _read_vector(base: str, name: str, start: int, known: tuple[str, ...]) -> tuple[tuple[str, ...], bool] | None:
+    raw = read_bytes(f"{base}/{name}", ARGS_MAX_BYTES)
     found = read_stat(base)
     if not raw or found is None or found.start_ns // TICK_NS != start // TICK_NS:
         return None
-    args = split_args(raw)
+    words = split_args(raw)
     whole = known[:-1]
-    if args[: len(whole)] != whole or len(args) < len(known):
+    if words[: len(whole)] != whole or len(words) < len(known):
         return None
-    if known and not args[len(whole)].startswith(known[-1]):
+    if known and not words[len(whole)].startswith(known[-1]):
         return None
-    return args, len(raw) >= ARGS_MAX_BYTES
+    return words, len(raw) >= ARGS_MAX_BYTES
 
 
 def pids(proc: Path | str) -> list[int]:

@@ -63,6 +63,18 @@ def test_cut_arguments_are_completed_from_proc(table: ProcessTable, tmp_path: Pa
     assert gone.args_truncated
 
 
+def test_a_cut_environment_is_completed_only_for_rules_that_read_it(table: ProcessTable, tmp_path: Path) -> None:
+    proc_entry(tmp_path, 40, environ=b"A=1\0GLIBC_TUNABLES=x\0")
+    cut = image(env=("A=1", "GLIBC"), env_truncated=True)
+    assert table.on_exec(header(), cut).env_truncated
+    table.whole_env = True
+    found = table.on_exec(header(), cut)
+    assert found.env == ("A=1", "GLIBC_TUNABLES=x")
+    assert not found.env_truncated
+    other = table.on_exec(header(), image(env=("B=1", "C"), env_truncated=True))
+    assert other.env == ("B=1", "C")
+
+
 def test_fork_gives_the_child_the_facts_of_its_parent(table: ProcessTable) -> None:
     parent = table.on_exec(header(), image(tty=34816, sid=40))
     child = table.on_fork(header(ts=101 * SECOND_NS), fork(50, 101 * SECOND_NS))
