@@ -95,10 +95,10 @@ def _parser() -> _Parser:
                      "repeat; replaces rules_files of the configuration")  # fmt: skip
     run.add_argument("-o", metavar="KEY=VALUE", action="append", default=[], help="set a value of the configuration, "
                      "such as json_output=true; may repeat")  # fmt: skip
-    run.add_argument("-M", metavar="SECONDS", type=_seconds, help="stop after so many seconds")
+    run.add_argument("-M", metavar="SECONDS", type=_seconds, help="stop after so many seconds (0: never)")
     run.add_argument("-P", metavar="FILE", help="write the process id to FILE while running")
     run.add_argument("-U", action="store_true", help="write each alert at once, whatever the configuration says")
-    run.add_argument("-v", action="store_true", help="log more")
+    run.add_argument("-v", action="store_true", help="log more (level debug), and show where a defect happened")
     run.add_argument("--dry-run", action="store_true", help="read configuration and rules, capture nothing")
     check = parser.add_argument_group("checking rules")
     check.add_argument("-V", metavar="PATH", action="append", default=[], help="check rules files and exit; may repeat")
@@ -106,7 +106,7 @@ def _parser() -> _Parser:
     show.add_argument("--list", metavar="SOURCE", nargs="?", const="", help="fields that rules and outputs may use")
     show.add_argument("-N", action="store_true", help="with --list: names only")
     show.add_argument("--list-events", action="store_true", help="event types and their parameters")
-    show.add_argument("--format", metavar="FORMAT", help="of --list: text, markdown or json")
+    show.add_argument("--format", metavar="FORMAT", help="of the listings: text, markdown or json")
     show.add_argument("--markdown", action="store_true", help="the same as --format markdown")
     show.add_argument("--version", action="store_true", help="version of this program")
     show.add_argument("-h", "--help", action="store_true", help="this text")
