@@ -57,15 +57,6 @@ system_packages() {
 	fi
 	# shellcheck disable=SC2086 # a list of words
 	[ -z "$missing" ] || apt_install $missing
-	command -v bpftool >/dev/null || [ -x /usr/sbin/bpftool ] || {
-		command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] && update_lists
-		# Debian and newer Ubuntu have a package of that name; older Ubuntu keeps it with the kernel's tools.
-		if exists bpftool && apt-cache policy bpftool | grep -q 'Candidate: [0-9]'; then
-			apt_install bpftool
-		else
-			apt_install linux-tools-common linux-tools-generic
-		fi
-	}
 }
 
 # A Python will do if it is one of PYTHONS, can make a venv with pip, and has the headers for the native extension.
