@@ -150,6 +150,8 @@ class Writer:
             return self._to_field(check, op, value)
         literals = [one for one in check.right if isinstance(one, Literal)]
         constants = [self._typed(one, op, value) for one in literals]
+        if not constants:
+            return "False"
         if value.is_list:
             return self._list(op, value, constants)
         if value.multi:
@@ -222,9 +224,7 @@ class Writer:
             if op == "=":
                 return f"{value.code} == {self._plain(constants[0])}"
             if op in ("in", "intersects"):
-                return f"{value.code} in {self._set(constants)}" if constants else "False"
-        if not constants:
-            return "False"
+                return f"{value.code} in {self._set(constants)}"
         local = self._local()
         return f"(({local} := {value.code}) is not None and {self.test(op, modifier, value.type, local, constants)})"
 
@@ -276,8 +276,6 @@ class Writer:
         return f"{self.constant('PATHS', tuple(constants), lambda: PathSet(constants).match)}({x})"
 
     def _modified(self, op: str, modifier: str, kind: str, x: str, constants: list[Any]) -> str:
-        if not constants:
-            return "False"
         if modifier == "anyof" and op == "=":
             return self._member(kind, x, constants)
         if modifier == "anyof" and op in ("startswith", "endswith"):

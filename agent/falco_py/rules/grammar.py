@@ -48,7 +48,7 @@ _CHECK = rf"""
   | (?P<strop>==|=|!=|{_WORD_OP}){_B}*+
     (?: (?P<modifier>{_MODIFIER}){_B}++(?:(?P<mlist>{_LIST})|(?P<mname>{_NOT_A_NAME}{_IDENT}(?![(.\[])))
       | (?P<string>{_STRING}))
-  | (?P<listop>intersects|in|pmatch){_B}*+(?:(?P<list>{_LIST})|(?P<name>{_IDENT}(?![(.\[])))
+  | (?P<listop>(?>intersects|in|pmatch)){_B}*+(?:(?P<list>{_LIST})|(?P<name>{_IDENT}(?![(.\[])))
 )"""
 
 _TOKEN = re.compile(rf"{_QUOTED}|{_BARE}|.", re.ASCII | re.DOTALL)
