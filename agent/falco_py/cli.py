@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from . import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .config import Config
+    from .rules.problems import Problem
 
 OK: Final = 0
 INPUT_WRONG: Final = 1
@@ -233,7 +234,7 @@ def _rule_files(paths: Sequence[str], option: str | None) -> list[str]:
 
 
 def _check_rules(options: argparse.Namespace) -> int:
-    """-V: the files are loaded together, in the given order, and each gets its own verdict on stdout."""
+    """-V: each file is loaded with those before it, and gets its own verdict on stdout."""
     from .app import read_rules
     from .rules.bundle import load
     from .rules.problems import RulesError
@@ -243,22 +244,27 @@ def _check_rules(options: argparse.Namespace) -> int:
     if config.json_output:
         raise InputError("-V with json_output is not supported yet: leave json_output out; the exit code tells as well")
     files = read_rules(_rule_files(options.V, "-V"))
-    try:
-        problems = load(files, rule_matching=config.rule_matching).warnings
-        failed = False
-    except RulesError as error:
-        problems = error.problems
-        failed = True
+    problems: dict[Problem, None] = {}  # a set that keeps the order
+    failed = False
+    for end in range(1, len(files) + 1):
+        # Each file must be good with those before it; whether an item is of use only the last file tells.
+        found: Sequence[Problem]
+        try:
+            found = load(files[:end], rule_matching=config.rule_matching).warnings
+        except RulesError as error:
+            found = error.problems
+            failed = True
+        problems.update(dict.fromkeys(p for p in found if end == len(files) or p.severity == "error"))
     for name, _text in files:
         here = [problem for problem in problems if problem.file == name]
         errors = [problem for problem in here if problem.severity == "error"]
         warnings = [problem for problem in here if problem.severity != "error"]
         verdict = "Invalid" if errors else "Ok, with warnings" if warnings else "Ok"
         _say(f"{visible(name)}: {verdict}")
-        for what, found in (("Errors", errors), ("Warnings", warnings)):
-            if found:
-                _say(f"{len(found)} {what if len(found) > 1 else what[:-1]}:")
-                for problem in found:
+        for what, group in (("Error", errors), ("Warning", warnings)):
+            if group:
+                _say(f"{len(group)} {what}{'s' * (len(group) > 1)}:")
+                for problem in group:
                     _say("\n".join(visible(line) for line in str(problem).split("\n")))
     if failed:
         sys.stdout.flush()
@@ -266,7 +272,7 @@ def _check_rules(options: argparse.Namespace) -> int:
     return INPUT_WRONG if failed else OK
 
 
-def _errors(problems: Sequence[Any]) -> str:
+def _errors(problems: Iterable[Any]) -> str:
     count = sum(problem.severity == "error" for problem in problems)
     return f"{count} error{'s' * (count != 1)}"
 

@@ -323,6 +323,13 @@ def test_each_file_gets_its_own_verdict(rules: Path, broken: Path) -> None:
     assert result.stderr == "Error: 2 errors in the rules\n"
 
 
+def test_an_item_that_a_later_file_uses_is_of_use(tmp_path: Path, rules: Path) -> None:
+    rules.write_text(RULE + "- macro: used_later\n  condition: proc.name = x\n")
+    later = tmp_path / "later.yaml"
+    later.write_text(RULE.replace("cat runs", "x runs").replace("proc.name = cat", "used_later"))
+    assert falco_py("-V", rules, "-V", later).stdout == f"{rules}: Ok\n{later}: Ok\n"
+
+
 def test_files_are_checked_together(tmp_path: Path, rules: Path) -> None:
     macros = tmp_path / "macros.yaml"
     macros.write_text("- macro: is_cat\n  condition: proc.name = cat\n")
