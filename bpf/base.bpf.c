@@ -23,8 +23,13 @@ static __always_inline u64 call_number(struct pt_regs *regs)
 
 static __always_inline bool is_compat(void)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task;
 
+	if (HAS_TYPED_TASK) {
+		task = bpf_get_current_task_btf();
+		return task->thread_info.status & TS_COMPAT;
+	}
+	task = (void *)bpf_get_current_task();
 	return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
 }
 

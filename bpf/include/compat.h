@@ -88,6 +88,12 @@ struct cred___v63 {
 /* 4e40ef53cab4 ("fs: add infrastructure for multigrain timestamps"), 6.13: a mark in the top bit */
 #define I_CTIME_QUERIED (1U << 31)
 
+/*
+ * bpf_get_current_task_btf, 5.11: a pointer that is read without a helper call. Where it is missing `typed` is false and
+ * everything goes through probe reads; the verifier drops the branch that is not taken.
+ */
+#define HAS_TYPED_TASK bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
+
 static __always_inline u64 kernfs_parent(u64 kn)
 {
 	struct kernfs_node___v615 *new = (void *)kn;

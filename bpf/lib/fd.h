@@ -12,12 +12,24 @@
 
 static __always_inline struct file *file_of(s64 fd)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
-	struct file **table = BPF_CORE_READ(fdt, fd);
+	struct file **table;
 	struct file *file = NULL;
+	u32 most;
 
-	if (fd < 0 || fd >= BPF_CORE_READ(fdt, max_fds))
+	if (HAS_TYPED_TASK) {
+		struct task_struct *task = bpf_get_current_task_btf();
+		struct fdtable *fdt = task->files->fdt;
+
+		table = fdt->fd;
+		most = fdt->max_fds;
+	} else {
+		struct task_struct *task = (void *)bpf_get_current_task();
+		struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+
+		table = BPF_CORE_READ(fdt, fd);
+		most = BPF_CORE_READ(fdt, max_fds);
+	}
+	if (fd < 0 || fd >= most)
 		return NULL;
 	bpf_probe_read_kernel(&file, sizeof(file), &table[fd]);
 	return file;

@@ -177,14 +177,27 @@ static __always_inline u64 copy_path(u8 *to, int walked)
 	return len;
 }
 
+/* Of the root directory that the task sees; a typed pointer may not be passed on as a number, so it is copied. */
+static __always_inline void read_root(struct path *root)
+{
+	if (HAS_TYPED_TASK) {
+		struct task_struct *task = bpf_get_current_task_btf();
+
+		bpf_core_read(root, sizeof(*root), &task->fs->root);
+	} else {
+		struct task_struct *task = (void *)bpf_get_current_task();
+		struct fs_struct *fs = BPF_CORE_READ(task, fs);
+
+		bpf_core_read(root, sizeof(*root), &fs->root);
+	}
+}
+
 static __always_inline int walk_from_root(struct path *path)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fs_struct *fs = BPF_CORE_READ(task, fs);
 	struct path at = {}, root = {};
 
 	bpf_core_read(&at, sizeof(at), path);
-	bpf_core_read(&root, sizeof(root), &fs->root);
+	read_root(&root);
 	return path_walk((u64)at.dentry, (u64)at.mnt, (u64)root.dentry, (u64)root.mnt);
 }
 

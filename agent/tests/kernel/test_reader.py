@@ -37,7 +37,8 @@ def record(ts: int, name: bytes) -> tuple[Header, bytes]:
 def rings() -> Any:
     read_end, write_end = os.pipe()
     other, other_write = os.pipe()
-    capture = SimpleNamespace(events=FakeRing(), life=FakeRing(), events_fd=read_end, life_fd=other)
+    numbers = SimpleNamespace(native={}, compat={})
+    capture = SimpleNamespace(events=FakeRing(), life=FakeRing(), events_fd=read_end, life_fd=other, numbers=numbers)
     yield capture
     for fd in (read_end, write_end, other, other_write):
         os.close(fd)
