@@ -221,7 +221,7 @@ class Writer:
 
     def _scalar(self, op: str, modifier: str | None, value: Value, constants: list[Any]) -> str:
         if not modifier and value.type not in ("IPNET", "DOMAIN"):
-            if op == "=":
+            if op == "=" or (op in ("in", "intersects") and len(constants) == 1):
                 return f"{value.code} == {self._plain(constants[0])}"
             if op in ("in", "intersects"):
                 return f"{value.code} in {self._set(constants)}"
