@@ -36,7 +36,7 @@ _STRING = rf"(?:{_QUOTED}|{_BARE}(?!\())"
 _LIST = rf"\({_B}*+(?:{_STRING}(?:{_B}*+,{_B}*+{_STRING})*+{_B}*+)?\)"
 _ARG = rf"""\[(?P<arg>{_QUOTED}|[^\]\["'\s]++)\]"""
 _NUMBER = r"(?:0[xX][0-9a-zA-Z]++|[+-]?[0-9]++\.?[0-9]*+(?:[eE][+-][0-9]++)?)"
-_MODIFIER = rf"(?:{'|'.join(MODIFIERS)})"
+_MODIFIER = rf"(?<={_B})(?:{'|'.join(MODIFIERS)})"
 _NOT_A_NAME = r"(?!(?:and|or|not)(?![a-zA-Z0-9_]))"
 _NUMBER_OP = "|".join(NUMBER_OPERATORS)
 _WORD_OP = rf"(?:{'|'.join(WORD_OPERATORS)})(?={_B})"

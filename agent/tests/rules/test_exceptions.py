@@ -50,8 +50,6 @@ def written(exceptions: str) -> str:
         ),
     ],
 )
-
-
 def test_exceptions_are_written_behind_the_condition(exceptions: str, text: str) -> None:
     assert written(exceptions) == text
 
@@ -110,8 +108,6 @@ def test_an_or_in_the_condition_does_not_escape_its_exceptions() -> None:
         ("{name: x, fields: proc.name, values: [it's]}", None, None),
     ],
 )
-
-
 def test_a_bad_exception_is_told_with_its_place(exception: str, message: str | None, column: int | None) -> None:
     problem = only_failure(rule(ON, exceptions=f"[{exception}]"))
     assert problem.line == 6
@@ -139,8 +135,6 @@ def test_values_are_appended_to_the_exception_of_the_same_name() -> None:
         ("{name: y, fields: fd.name}", "Rule exception new item must have fields and values properties"),
     ],
 )
-
-
 def test_what_cannot_be_appended_is_told(exception: str, message: str) -> None:
     first = rule(ON, exceptions="[{name: x, fields: proc.name, values: [a]}]")
     problem = only_failure(first + f"- rule: r\n  exceptions: [{exception}]\n  override: {{exceptions: append}}\n")
