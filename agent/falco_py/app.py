@@ -101,7 +101,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
     from .engine.loop import Loop
     from .kernel import host
     from .kernel.load import Capture
-    from .kernel.pushdown import plan
+    from .kernel.pushdown import needs_every_read, plan
     from .kernel.reader import Reader
     from .state.processes import ProcessTable
     from .state.users import Users
@@ -124,6 +124,12 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
     users = Users(root)
     table = ProcessTable(root, users)
     table.whole_env = not bundle.uses.isdisjoint(("proc.env", "proc.aenv"))
+    costly = [rule.name for rule in bundle.rules if needs_every_read(rule.event_types, rule.tree)]
+    if costly:
+        log.notice(
+            f"{len(costly)} rules look at every file opened for reading, because their conditions name no path that "
+            f"the kernel could compare: {', '.join(costly)}"
+        )
     reader = Reader(capture)
     loop = Loop(reader, bundle, table, emit)
 

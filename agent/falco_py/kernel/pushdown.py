@@ -318,6 +318,13 @@ def plan(conditions: Iterable[tuple[frozenset[str], Node]]) -> Plan:
     return made
 
 
+def needs_every_read(event_types: frozenset[str], node: Node) -> bool:
+    """Whether the kernel can narrow the opens for reading of this rule by nothing: such a rule costs on every open."""
+    if not event_types & _OPENS:
+        return False
+    return any(clause.paths is None and READ in clause.classes for clause in clauses_of(node, event_types))
+
+
 # The layout of bpf/lib/types.h
 
 

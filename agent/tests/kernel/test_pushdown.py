@@ -98,6 +98,18 @@ def test_an_exact_path_below_a_prefix_satisfies_both() -> None:
     assert not both.keeps(WRITE, "/etc/passwd")
 
 
+def test_rules_that_need_every_open_are_known() -> None:
+    assert pushdown.needs_every_read(OPENS, And((READS, OPAQUE)))
+    assert not pushdown.needs_every_read(OPENS, And((READS, OPAQUE, SHADOW)))
+    assert not pushdown.needs_every_read(OPENS, And((WRITES, OPAQUE)))
+    assert not pushdown.needs_every_read(frozenset(("execve",)), OPAQUE)
+
+
+def test_a_rule_about_dots_needs_only_the_paths_with_dots() -> None:
+    dots = And((READS, check("fd.nameraw", "contains", "../")))
+    assert not keeps(dots, READ, "/etc/shadow")  # the kernel keeps every passed path that holds "../" before it asks
+
+
 def test_more_clauses_than_fit_are_widened_not_lost() -> None:
     rules = [(OPENS, check("fd.name", "=", f"/data/{i}")) for i in range(1000)]
     made = plan(rules)
