@@ -2,7 +2,7 @@
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-C_SOURCES = $(shell find bpf agent/falco_py/kernel -name '*.[ch]' ! -name vmlinux.h 2>/dev/null)
+C_SOURCES = $(shell find bpf agent/falco_py/kernel -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check format bench clean
@@ -22,16 +22,12 @@ test: setup ## run all tests; as root with eBPF this includes the live ones
 	@$(PYTHON) -m pytest $(PYTEST_ARGS)
 
 check: setup ## format, lint, types, layers
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy
-	@$(VENV)/bin/lint-imports --no-cache
-	@$(if $(C_SOURCES),clang-format --style=file:bpf/.clang-format --dry-run --Werror $(C_SOURCES))
+	@sh scripts/check.sh
 
 format: setup ## put the sources into the house's form
 	@$(VENV)/bin/ruff check --fix --quiet .
 	@$(VENV)/bin/ruff format .
-	@$(if $(C_SOURCES),clang-format --style=file:bpf/.clang-format -i $(C_SOURCES))
+	@clang-format --style=file:bpf/.clang-format -i $(C_SOURCES)
 
 bench: setup ## measure the agent's own cost
 	@cd agent && ../$(PYTHON) -m benchmarks
