@@ -70,6 +70,8 @@ class _Parser(argparse.ArgumentParser):
             raise UsageError(message)
         if reason == "expected one argument":
             reason = "needs a value"
+        elif reason.startswith("ignored explicit argument"):
+            reason = "takes no value"
         raise UsageError(f"Option '{option}' {reason}")
 
 

@@ -166,6 +166,10 @@ def test_an_option_without_its_value_is_named(option: str) -> None:
     assert refused(option).startswith(f"Error: Option '{option}' needs a value\n")
 
 
+def test_an_option_with_a_value_that_it_does_not_take_is_named() -> None:
+    assert refused("--dry-run=yes").startswith("Error: Option '--dry-run' takes no value\n")
+
+
 @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf", ""])
 def test_a_duration_that_is_none_is_refused(text: str) -> None:
     assert refused("-M", text).startswith(f"Error: Option '-M' takes a number of seconds, not '{text}'\n")
