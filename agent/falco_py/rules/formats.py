@@ -151,7 +151,7 @@ class _Compilation:
             raise CheckError(
                 percent, "unknown filter: unexpected token after '%'", "write a field, such as %proc.name", unknown=True
             )
-        found = self._longest(word)
+        found = self._longest(word, percent)
         if found is None:
             raise self.writer.unknown(FieldExpr(word[0], None, percent), word[0])
         field, arg, end = found
@@ -170,7 +170,7 @@ class _Compilation:
             return read
         return lambda e: None if (value := read(e)) is None else _show_hex(value)
 
-    def _longest(self, word: re.Match[str]) -> tuple[Field, str | None, int] | None:
+    def _longest(self, word: re.Match[str], percent: int) -> tuple[Field, str | None, int] | None:
         """(field, argument, offset behind) of the longest field that the text begins with."""
         lookup = self.writer.catalogue.lookup
         text, start = self.text, word.start()
@@ -178,7 +178,7 @@ class _Compilation:
         with_arg: tuple[Field, str | None] | None = lookup(text[start : close + 1]) if close > 0 else None
         if with_arg is not None:
             field, arg = with_arg
-            self._check_arg(field, arg, start)
+            self._check_arg(field, arg, percent)
             return field, arg, close + 1
         for end in range(word.end(), start + 2, -1):
             found: tuple[Field, str | None] | None = lookup(text[start:end])
@@ -186,7 +186,7 @@ class _Compilation:
                 continue
             field, arg = found
             if field.arg != "required" or arg is not None:
-                self._check_arg(field, arg, start)
+                self._check_arg(field, arg, percent)
                 return field, arg, end
         return None
 

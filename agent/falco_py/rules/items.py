@@ -189,7 +189,9 @@ class _Reader:
                 "LOAD_ERR_YAML_PARSE",
                 (self.source, place),
                 message,
-                "check indentation, quotes and colons here and on the line before",
+                "quote a value that begins with this character"
+                if self.source.text[place.offset : place.offset + 1] in ("%", "@", "`")
+                else "check indentation, quotes and colons here and on the line before",
             )
         except yaml.reader.ReaderError as error:
             index = error.position if isinstance(error.position, int) else 0

@@ -132,6 +132,12 @@ def test_bad_yaml_is_told_where_the_parser_stopped() -> None:
     assert problem.snippet == "  output: x\n        ^"
 
 
+def test_a_value_that_begins_with_a_percent_sign_must_be_quoted() -> None:
+    problem = only_problem("- rule: r\n  output: %proc.name\n")
+    assert (problem.line, problem.column) == (2, 11)
+    assert problem.hint == "quote a value that begins with this character"
+
+
 def test_a_tab_as_indentation_is_bad_yaml() -> None:
     problem = only_problem("- rule: r\n\tdesc: a\n")
     assert (problem.code, problem.line, problem.column) == ("LOAD_ERR_YAML_PARSE", 2, 1)
