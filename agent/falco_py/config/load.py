@@ -79,10 +79,10 @@ def _edit(override: str) -> _Edit:
     except ValueError as error:
         raise ConfigError([Problem(place, f"{error} in {path!r}")]) from None
     try:
-        value = parse(text, place.file)
+        value = parse(text, place.file, placed=False)
     except ConfigError as error:
         raise ConfigError([Problem(place, p.message, p.hint, p.snippet) for p in error.problems]) from None
-    if isinstance(value, Mapping) and not value.place.line:  # no text at all
+    if isinstance(value, Mapping) and not value.entries:  # no text at all
         value = Scalar("", place)
     return override, found, value
 

@@ -64,8 +64,11 @@ def expand(text: str, environment: Environment[str, str]) -> str:
     return _VARIABLE.sub(lambda m: "$" + m.group(1) if m.group(1) else environment.get(m.group(2).strip(), ""), text)
 
 
-def parse(text: str, file: str, *, environment: Environment[str, str] | None = None) -> Node:
-    """The tree of one YAML document; an empty document is an empty mapping."""
+def parse(text: str, file: str, *, environment: Environment[str, str] | None = None, placed: bool = True) -> Node:
+    """The tree of one YAML document; an empty document is an empty mapping.
+
+    Without `placed` every place is the file as a whole: a value on the command line has no line and column.
+    """
     env = os.environ if environment is None else environment
     try:
         root = yaml.compose(text, Loader=_LOADER)
@@ -83,7 +86,7 @@ def parse(text: str, file: str, *, environment: Environment[str, str] | None = N
         raise ConfigError([Problem(Place(file), f"not valid YAML: {type(error).__name__}")]) from None
     if root is None:
         return Mapping({}, Place(file))
-    return _Builder(text, file, env).node(root, 0)
+    return _Builder(text if placed else "", file, env, placed).node(root, 0)
 
 
 def _bad_yaml(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
@@ -97,13 +100,16 @@ def _bad_yaml(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
 
 
 class _Builder:
-    def __init__(self, text: str, file: str, environment: Environment[str, str]) -> None:
+    def __init__(self, text: str, file: str, environment: Environment[str, str], placed: bool) -> None:
+        self.placed = placed
         self.file = file
         self.environment = environment
         self.lines = text.splitlines()
         self.made: dict[int, Node] = {}  # aliases share one node, so that nesting them cannot multiply the work
 
     def place(self, node: yaml.Node) -> Place:
+        if not self.placed:
+            return Place(self.file)
         return Place(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
 
     def snippet(self, place: Place) -> str:

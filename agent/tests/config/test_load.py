@@ -330,6 +330,7 @@ class TestOverrides:
     )
     def test_a_bad_override_is_told(self, override: str, told: str) -> None:
         assert problem(None, override).startswith(f"-o {override}:")
+        assert ":1:" not in problem(None, override)
         assert told in problem(None, override)
 
     def test_an_unknown_key_is_a_warning(self) -> None:
