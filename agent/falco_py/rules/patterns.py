@@ -29,7 +29,15 @@ def _clean(value: str) -> str:
     """Bytes that were no UTF-8 are replaced, as RE2 wants."""
     if value.isascii():
         return value
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _bytes(value).decode("utf-8", "replace")
+
+
+def _bytes(value: str) -> bytes:
+    """The bytes that a text was read from."""
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")
 
 
 def _compiled(pattern: str) -> Any:
@@ -213,7 +221,7 @@ def length(value: Any) -> int | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+        return len(value) if value.isascii() else len(_bytes(value))
     return len(value)
 
 

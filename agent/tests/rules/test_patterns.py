@@ -127,6 +127,14 @@ def test_length_counts_bytes_or_elements() -> None:
     assert [length(value) for value in ("abc", "é", b"ab", ("x",), (), None)] == [3, 2, 2, 1, 0, None]
 
 
+def test_length_of_bytes_that_are_no_utf8_counts_each_once() -> None:
+    assert length(b"\xff\xfea".decode("utf-8", "surrogateescape")) == 3
+
+
+def test_no_character_stops_a_regex() -> None:
+    assert regex_matcher("a.*b")("a\ud800b")
+
+
 def test_join_and_concat_are_missing_when_a_part_is() -> None:
     assert join(",", ("a", "b")) == "a,b"
     assert join(",", ("a", None)) is None
