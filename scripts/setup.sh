@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 
 VENV=.venv
 STAMP=$VENV/.falco-py-installed
-PACKAGES="clang llvm libbpf-dev gcc libc6-dev make runc busybox-static clang-format"
+# netbase has /etc/services: rules may name a port by its service.
+PACKAGES="clang llvm libbpf-dev gcc libc6-dev make netbase runc busybox-static clang-format"
 PYTHONS="3.13 3.12 3.11" # newest first; pylibbpf has wheels for these
 
 say() { echo "setup: $*"; }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 import sys
 from pathlib import Path
 
@@ -104,7 +105,11 @@ def test_this_process_is_read_as_it_is() -> None:
 def test_a_running_child_is_read_as_it_was_started(tmp_path: Path) -> None:
     with subprocess.Popen(["/bin/sleep", "60"], cwd=tmp_path, env={"K": "v v"}, start_new_session=True) as child:
         try:
+            end = time.monotonic() + 10
             found = procfs.read_process("/proc", child.pid)
+            # Popen returns when the new image is sure, an instant before its arguments are in place
+            while (found is None or not found.args) and time.monotonic() < end:
+                found = procfs.read_process("/proc", child.pid)
         finally:
             child.kill()
     assert found is not None
