@@ -45,7 +45,9 @@ class Reader:
             self._held = []
         if not life:
             return events
-        limit = events[-1][0].ts if len(events) == BATCH else max(now, max(map(_time, events), default=0))
+        newest = max(map(_time, events), default=0)
+        # what is left, or still being written, may be older than the life-cycle records in hand
+        limit = newest if self._events.pending() else max(now, newest)
         ready = [record for record in life if record[0].ts <= limit]
         if len(ready) != len(life):
             self._held = [record for record in life if record[0].ts > limit]

@@ -68,6 +68,27 @@ def test_life_records_wait_for_the_system_calls_before_them(rings: Any, monkeypa
     source.close()
 
 
+class HeldUpRing(FakeRing):
+    """A ring whose first record is still being written."""
+
+    busy = True
+
+    def drain(self, most: int = 1 << 30) -> list[Any]:
+        return [] if self.busy else super().drain(most)
+
+
+def test_life_records_wait_for_a_system_call_that_is_being_written(rings: Any) -> None:
+    rings.events = HeldUpRing()
+    source = Reader(rings)
+    now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    rings.events.records = [record(now - 9, b"open")]
+    rings.life.records = [record(now - 8, b"exec")]
+    assert source.batch() == []
+    rings.events.busy = False
+    assert names(source.batch()) == [b"open", b"exec"]
+    source.close()
+
+
 def test_nothing_is_lost_or_told_twice(rings: Any) -> None:
     source = Reader(rings)
     far = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 10**12
