@@ -225,6 +225,7 @@ class _Loader:
             return None
         self.used |= {ref.name for ref in references(condition.tree)}
         condition.findings.extend(self.checker.findings(condition.tree, condition.text.value))
+        self._idle_exceptions(definition, item)
         opened: Node | None = None
         try:
             opened = self.macros.expand(condition.tree)
@@ -249,6 +250,14 @@ class _Loader:
         if errors or opened is None or made is None:
             return None
         return self._made(definition, item, opened, made)
+
+    def _idle_exceptions(self, definition: RuleDef, item: Item) -> None:
+        """The fields of exceptions without values, which stand in no condition."""
+        for name in (name for one in definition.exceptions if not one.values for name in one.fields):
+            written = Text.join((Text.of(name), Text.made(" exists", name)))
+            condition = self._parsed(written, item, name.where)
+            for found in self.checker.findings(condition.tree, written.value) if condition is not None else ():
+                self._report(written, found, item)
 
     def _made(self, definition: RuleDef, item: Item, tree: Node, output: OutputFormat) -> Rule:
         types = event_types(tree, self.catalogue.universe)

@@ -177,14 +177,6 @@ class Collector:
                 return
             lists[name] = replace(old, items=old.items + item.items, visible_from=self._position)
             return
-        if item.override and old is None:
-            self._error(
-                item.name.where,
-                "An 'override.items: replace' to a list was requested but no list by that name already exists",
-                nearest(name, lists),
-                here,
-            )
-            return
         position = old.position if old else self._position
         lists[name] = ListDef(name, item.items, position, self._position, item.name.where)
 
@@ -209,10 +201,6 @@ class Collector:
                                 "that name already exists", nearest(name, macros), here)  # fmt: skip
                 return
             macros[name] = replace(old, condition=spaced(old.condition, text), visible_from=self._position)
-            return
-        if item.override and old is None:
-            self._error(item.name.where, "An 'override.condition: replace' to a macro was requested but no macro by "
-                        "that name already exists", nearest(name, macros), here)  # fmt: skip
             return
         position = old.position if old else self._position
         macros[name] = MacroDef(name, text, position, self._position, item.name.where)

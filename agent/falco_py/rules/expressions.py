@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import transformers
-from .literals import TEXTS, LiteralError, allowed_operators, to_value
+from .literals import LiteralError, allowed_operators, to_value
 from .patterns import ENV as PATTERN_ENV
 from .patterns import PathSet, glob_matcher, lower, regex_matcher
 from .problems import Finding, nearest
@@ -183,7 +183,7 @@ class Writer:
             raise CheckError(check.at, "the field on the left doesn't support right-hand side fields")
         if right.no_rhs or right.multi:
             raise CheckError(call.at, f"field '{name}' can't be used as a right-hand side field")
-        if _family(right.type) != _family(value.type) or right.is_list != value.is_list:
+        if right.type != value.type or right.is_list != value.is_list:
             raise CheckError(
                 call.at, f"field on the left has type '{value.type}' while the right-hand side field '{name}' has "
                 f"incompatible type '{right.type}'")  # fmt: skip
@@ -284,9 +284,3 @@ class Writer:
         if modifier == "oneof":
             return "(" + " + ".join(f"bool({test})" for test in tests) + ") == 1"
         return "(" + (" or " if modifier == "anyof" else " and ").join(tests) + ")"
-
-
-def _family(kind: str) -> str:
-    if kind in TEXTS:
-        return "text"
-    return kind if kind in ("BOOL", "IPADDR", "IPNET", "BYTEBUF", "DOUBLE", "DOMAIN", "DYN") else "number"

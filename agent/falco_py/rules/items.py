@@ -343,9 +343,9 @@ class _Reader:
                     self._where(key_node), f"Key '{key}' cannot be {verb}{instead}", nearest(key, allowed[operation])
                 )
             if key not in values:
-                article = "An append" if operation == "append" else "A replace"
                 raise _ItemError(
-                    self._where(key_node), f"{article} override for '{key}' was specified but '{key}' is not defined"
+                    self._where(key_node),
+                    f"An {operation} override for '{key}' was specified but '{key}' is not defined",
                 )
             result[key] = operation
         if result:

@@ -65,6 +65,7 @@ class Macros:
 
     def __init__(self, complain: Callable[[str, MacroError], None]) -> None:
         self.by_name: dict[str, Macro] = {}
+        self._opening: list[str] = []  # the macros being opened, each named by the one before it
         self._complain = complain
 
     def add(self, macro: Macro) -> None:
@@ -103,6 +104,7 @@ class Macros:
             return
         macro.state = "open"
         expansion = _Expansion(self, macro)
+        self._opening.append(macro.name)
         try:
             macro.opened, macro.levels = expansion.tree(macro.tree)
         except MacroError as error:
@@ -110,7 +112,13 @@ class Macros:
             if not error.quiet:
                 self._complain(macro.name, error)
             return
+        finally:
+            self._opening.pop()
         macro.checks, macro.uses, macro.state = expansion.checks, frozenset(expansion.used), "done"
+
+    def _loop(self, name: str) -> str:
+        """The macro that Falco blames: it looks at what the first macro names, not at the first macro itself."""
+        return self._opening[1] if name == self._opening[0] and len(self._opening) > 1 else name
 
     def lookup(self, ref: MacroRef, within: Macro | None) -> Macro:
         """The opened macro that `ref` names in the text of `within`, or of a rule. Raises MacroError."""
@@ -124,7 +132,7 @@ class Macros:
                 "it is defined further down; a macro may only use macros that were defined before it",
             )
         if macro.state == "open":
-            raise MacroError(ref.at, f"reference loop in macro '{ref.name}'")
+            raise MacroError(ref.at, f"reference loop in macro '{self._loop(ref.name)}'")
         self._open(macro)
         if macro.state == "failed":
             raise MacroError(ref.at, f"macro '{ref.name}' has an error of its own", quiet=True)

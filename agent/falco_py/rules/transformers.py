@@ -41,6 +41,8 @@ def write(call: Call, argument: Callable[[Any], Value]) -> Value:
         if len(args) != 2:
             raise CallError(f"{name} takes exactly two arguments")
         if name == "join":
+            if not args[1].is_list:
+                raise CallError("the second argument of join must be a list", "write it as (a, b) or name a list field")
             return Value(f"{code}({args[0].code}, {args[1].code})", "CHARBUF")
         return Value(f"{code}({args[0].code}, {args[1].code}, {call.index!r})", "CHARBUF", is_list=True)
     if len(args) != 1:
