@@ -10,7 +10,7 @@ from __future__ import annotations
 from inspect import isfunction
 from typing import TYPE_CHECKING
 
-from . import container, dns, evt, fd, fspath, gen, k8s, openfds, proc, thread, user
+from . import audit, container, dns, evt, fd, fspath, gen, json, k8s, openfds, proc, thread, user
 from .model import Field, FieldType, fixed
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CATALOGUE", "ENV", "REFUSED", "Field", "FieldType", "lookup", "refused", "set_static"]
 
-_CLASSES: tuple[ModuleType, ...] = (gen, evt, fspath, proc, thread, user, fd, container, k8s)
+_CLASSES: tuple[ModuleType, ...] = (gen, evt, fspath, proc, thread, user, fd, container, k8s, audit, json)
 _HELPERS: tuple[ModuleType, ...] = (*_CLASSES, openfds)
 
 

@@ -12,7 +12,7 @@ from .catalogue import CATALOGUE, static_fields
 if TYPE_CHECKING:
     from .model import Field
 
-SOURCES = ("syscall",)
+SOURCES = ("syscall", "k8s_audit")
 _WIDTH = 120
 _NAME_WIDTH = 30
 
@@ -37,6 +37,8 @@ _CLASSES: tuple[_Class, ...] = (
     _Class("k8s", "Kubernetes", "The pod of the process."),
     _Class("k8smeta", "Kubernetes objects", "The pod of the process, under the names of the k8smeta plugin."),
     _Class("utils", "Tools", "Helpers for tests and outputs."),
+    _Class("k8s_audit", "Kubernetes audit log", "Requests to the Kubernetes API, as its audit log has them."),
+    _Class("json", "JSON", "Any part of an event that is JSON."),
     _Class("static", "Constants", "Constants of the configuration."),
 )
 
@@ -72,14 +74,15 @@ def _names(groups: list[_Group]) -> list[str]:
 def _groups(source: str | None) -> list[_Group]:
     if source and source not in SOURCES:
         raise ValueError(f"unknown event source {source!r}; there are: {', '.join(SOURCES)}")
-    fields = [*CATALOGUE.values(), *static_fields()]
+    fields = [f for f in (*CATALOGUE.values(), *static_fields()) if not source or f.source in (source, "any")]
     groups = [(klass, [field for field in fields if field.klass == klass.name]) for klass in _CLASSES]
     return [(klass, members) for klass, members in groups if members]
 
 
 def _sources(members: list[Field]) -> list[str]:
     """No source named means every source."""
-    return [] if all(field.source == "any" for field in members) else list(SOURCES)
+    named = {field.source for field in members}
+    return [source for source in SOURCES if source in named]
 
 
 def _tags(field: Field) -> list[str]:

@@ -66,7 +66,7 @@ class Field:
     for a bad one. `multi`: "any" is true in a filter when any value of the tuple satisfies the operator; "endpoints"
     likewise, except that `!=` asks all to differ. `print_code` and `json_code` read the value for output text and for
     JSON when it is not the one that filters compare. `type_of` gives the type when it depends on the argument.
-    `process_fixed`: constant between one exec and the next of a process.
+    `process_fixed`: constant between one exec and the next of a process. `source`: the events that have the field.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Field:
     json_code: Callable[[str | None], str] | None = None
     type_of: Callable[[str | None], FieldType] | None = None
     suggested: bool = False
-    source: Literal["syscall", "any"] = "syscall"
+    source: Literal["syscall", "k8s_audit", "any"] = "syscall"
 
 
 def fixed(expression: str) -> Callable[[str | None], str]:

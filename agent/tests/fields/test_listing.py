@@ -21,12 +21,21 @@ def test_names_are_one_a_line() -> None:
 
 
 def test_text_shows_class_source_and_every_field() -> None:
-    lines = list_text("syscall").splitlines()
+    lines = list_text().splitlines()
     first = [line.split()[0] for line in lines if line and not line.startswith((" ", "-"))]
     assert [name for name in first if name in CATALOGUE] == list_text(names_only=True).splitlines()
-    assert any(line.startswith("Event Sources:") and line.endswith("syscall") for line in lines)
+    sources = {line.split()[-1] for line in lines if line.startswith("Event Sources:")}
+    assert sources == {"all", "syscall", "k8s_audit"}
     assert max(map(len, lines)) <= 120
     assert any("(FILTER ONLY)" in line for line in lines if line.startswith("fd.ip "))
+
+
+def test_a_source_has_its_own_fields_and_those_of_all_events() -> None:
+    audit, calls = (set(list_text(source, names_only=True).splitlines()) for source in ("k8s_audit", "syscall"))
+    assert audit | calls == set(CATALOGUE)
+    assert {"evt.num", "evt.time"} < audit & calls
+    assert {name.partition(".")[0] for name in audit - calls} == {"ka", "json", "jevt"}
+    assert "proc.name" in calls - audit
 
 
 def test_markdown_has_a_row_for_every_field() -> None:
