@@ -282,7 +282,7 @@ ROWS: tuple[Field, ...] = (
         _indexed(f"ka.req.pod.{group}.{part}", f"{doc} of the {spoken}", f"ka_containers(e, {group!r}, {part!r}")
         for group, spoken in _GROUPS.items()
         for part, (doc, _) in _PARTS.items()
-        if (group, part) not in (("ephemeralContainers", "host_port"),)
+        if (group, part) != ("ephemeralContainers", "host_port")
     ),
     _row("ka.req.container.image", "The image of the first container.",
          fixed("ka_first_container(e, 'image')"), deprecated=True),
@@ -311,7 +311,8 @@ ROWS: tuple[Field, ...] = (
     _indexed("ka.req.pod.volumes.hostpath", "The paths mounted from the host", "ka_volumes(e, 'hostpath'"),
     _keyed("ka.req.volume.hostpath", "Is this path, or with `*` at its end what begins so, mounted from the host?",
            "ka_has_hostpath(e, ", deprecated=True),
-    _indexed("ka.req.pod.volumes.flexvolume_driver", "The drivers of flex volumes", "ka_volumes(e, 'flexvolume_driver'"),
+    _indexed("ka.req.pod.volumes.flexvolume_driver", "The drivers of flex volumes",
+             "ka_volumes(e, 'flexvolume_driver'"),
     _indexed("ka.req.pod.volumes.volume_type", "The types of the volumes", "ka_volumes(e, 'volume_type'"),
     _text("ka.resp.name", "The name of the object that came back.", "responseObject", "metadata", "name"),
     _text("ka.response.code", "The status code.", "responseStatus", "code"),

@@ -14,7 +14,8 @@ from falco_py.fields.catalogue import CATALOGUE, lookup
 from tests.fields import made
 
 POD: dict[str, Any] = {
-    "auditID": "1", "verb": "create", "stage": "ResponseComplete", "userAgent": "kubectl", "sourceIPs": ["10.0.0.1", "::1"],
+    "auditID": "1", "verb": "create", "stage": "ResponseComplete", "userAgent": "kubectl",
+    "sourceIPs": ["10.0.0.1", "::1"],
     "requestURI": "/api/v1/namespaces/default/pods?fieldManager=a%20b&limit=5&limit=6",
     "user": {"username": "jane", "groups": ["dev", "system:authenticated"]},
     "annotations": {"authorization.k8s.io/decision": "allow"},
@@ -29,7 +30,8 @@ POD: dict[str, Any] = {
             "containers": [
                 {"name": "web", "image": "nginx:1.27@sha256:0", "args": ["a", "b c"], "ports": [{"containerPort": 80}],
                  "securityContext": {"privileged": True, "capabilities": {"add": ["NET_ADMIN", "SYS_TIME"]}}},
-                {"name": "log", "image": "reg/log", "ports": [{"hostPort": 9, "containerPort": 8}, {"containerPort": 7}],
+                {"name": "log", "image": "reg/log",
+                 "ports": [{"hostPort": 9, "containerPort": 8}, {"containerPort": 7}],
                  "securityContext": {"runAsUser": 5}},
             ],
             "volumes": [{"name": "v", "hostPath": {"path": "/var/run/docker.sock"}}, {"name": "w", "emptyDir": {}}],
