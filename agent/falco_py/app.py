@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .engine.stats import Stats, drop_summary
@@ -48,6 +48,18 @@ def read_rules(paths: Sequence[str]) -> list[tuple[str, str]]:
     return files
 
 
+def rules_options(config: Config) -> dict[str, Any]:
+    """What the configuration says about loading rules. Makes the fields of `static_fields`."""
+    from .fields import catalogue
+
+    catalogue.set_static(dict(config.static_fields))
+    return {
+        "rule_matching": config.rule_matching,
+        "extra_output": config.append_output,
+        "selections": config.rules,
+    }
+
+
 def load_rules(config: Config, paths: Sequence[str]) -> Bundle:
     """Raises RulesFileError or rules.RulesError."""
     from .rules.bundle import load
@@ -57,7 +69,9 @@ def load_rules(config: Config, paths: Sequence[str]) -> Bundle:
     log.info("Loading rules from:")
     for path in paths:
         log.info(f"   {path}")
-    bundle = load(files, min_priority=Priority(config.priority), rule_matching=config.rule_matching)
+    for selection in config.rules:
+        log.info(str(selection))
+    bundle = load(files, min_priority=Priority(config.priority), **rules_options(config))
     for warning in bundle.warnings:
         log.warning(str(warning))
     return bundle

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from .config import Config
+    from .config.model import AppendOutput, Selection
     from .rules.problems import Problem
 
 OK: Final = 0
@@ -39,10 +40,6 @@ _LATER: Final = {
     "-l": "describing a rule is not there yet; the rules file itself is the reference",
     "-A": "every call that a rule names is watched already",
     "-i": "every call that a rule names is watched",
-    "-p": "write the fields into the rules' output instead",
-    "-T": "set `enabled: false` for the rules",
-    "-t": "set `enabled: false` for the others",
-    "-D": "set `enabled: false` for the rule",
     "-g": "captures cannot be replayed yet",
     "--support": "give version, kernel and the log by hand",
     "--config-schema": "there is no schema yet",
@@ -102,6 +99,12 @@ def _parser() -> _Parser:
     run.add_argument("-P", metavar="FILE", help="write the process id to FILE while running")
     run.add_argument("-U", action="store_true", help="write each alert at once, whatever the configuration says")
     run.add_argument("-v", action="store_true", help="log more (level debug), and show where a defect happened")
+    run.add_argument("-p", metavar="FORMAT", help="text to add to every output: c or container, k or kubernetes, or a "
+                     "format such as 'pid=%%proc.pid'")  # fmt: skip
+    run.add_argument("-D", metavar="TEXT", action="append", default=[], help="disable the rules whose names hold TEXT; "
+                     "may repeat")  # fmt: skip
+    run.add_argument("-T", metavar="TAG", action="append", default=[], help="disable the rules with TAG; may repeat")
+    run.add_argument("-t", metavar="TAG", action="append", default=[], help="run only the rules with TAG; may repeat")
     run.add_argument("--dry-run", action="store_true", help="read configuration and rules, capture nothing")
     check = parser.add_argument_group("checking rules")
     check.add_argument("-V", metavar="PATH", action="append", default=[], help="check rules files and exit; may repeat")
@@ -237,7 +240,7 @@ def _rule_files(paths: Sequence[str], option: str | None) -> list[str]:
 
 def _check_rules(options: argparse.Namespace) -> int:
     """-V: each file is loaded with those before it, and gets its own verdict on stdout."""
-    from .app import read_rules
+    from .app import read_rules, rules_options
     from .rules.bundle import load
     from .rules.problems import RulesError
     from .visible import visible
@@ -246,13 +249,14 @@ def _check_rules(options: argparse.Namespace) -> int:
     if config.json_output:
         raise InputError("-V with json_output is not supported yet: leave json_output out; the exit code tells as well")
     files = read_rules(_rule_files(options.V, "-V"))
+    settings = rules_options(config)
     problems: dict[Problem, None] = {}  # a set that keeps the order
     failed = False
     for end in range(1, len(files) + 1):
         # Each file must be good with those before it; whether an item is of use only the last file tells.
         found: Sequence[Problem]
         try:
-            found = load(files[:end], rule_matching=config.rule_matching).warnings
+            found = load(files[:end], **settings).warnings
         except RulesError as error:
             found = error.problems
             failed = True
@@ -281,6 +285,35 @@ def _errors(problems: Iterable[Any]) -> str:
 
 # Running
 
+_CONTAINER: Final = (
+    "container_id=%container.id container_image=%container.image.repository "
+    "container_image_tag=%container.image.tag container_name=%container.name"
+)
+_KUBERNETES: Final = f"{_CONTAINER} k8s_ns=%k8s.ns.name k8s_pod_name=%k8s.pod.name"
+_PRINTED: Final = {"c": _CONTAINER, "container": _CONTAINER, "k": _KUBERNETES, "kubernetes": _KUBERNETES}
+
+
+def _printed(options: argparse.Namespace) -> tuple[AppendOutput, ...]:
+    """-p: comes before append_output, so that suggested fields are not printed twice."""
+    from .config.model import AppendOutput
+
+    return (AppendOutput(extra_output=_PRINTED.get(options.p, options.p)),) if options.p else ()
+
+
+def _selected(options: argparse.Namespace) -> tuple[Selection, ...]:
+    """-D, -T and -t, which count after the selections of the configuration. Raises UsageError."""
+    from .config.model import Selection
+
+    if options.t and options.T:
+        raise UsageError("You can not specify both disabled (-T) and enabled (-t) rules")
+    only = [Selection(False, rule="*")] if options.t else []
+    return (
+        *(Selection(False, rule=f"*{text}*") for text in options.D),
+        *(Selection(False, tag=tag) for tag in options.T),
+        *only,
+        *(Selection(True, tag=tag) for tag in options.t),
+    )
+
 
 def _config(options: argparse.Namespace) -> Config:
     """Raises ConfigError."""
@@ -295,6 +328,8 @@ def _config(options: argparse.Namespace) -> Config:
     config = load(path, options.o)
     if options.U:
         config = replace(config, buffered_outputs=False)
+    config = replace(config, append_output=_printed(options) + config.append_output,
+                     rules=config.rules + _selected(options))  # fmt: skip
     level = Level.DEBUG if options.v else config.log_level
     log.configure(level=level, iso=config.time_format_iso_8601, enabled=config.log_stderr)
     return config
@@ -321,8 +356,6 @@ def _start(options: argparse.Namespace) -> int:
         log.warning(text)
     for text in config.notices:
         log.notice(text)
-    if any(entry.extra_output or entry.extra_fields for entry in config.append_output):
-        log.notice("append_output: not supported yet by this build; write the fields into the rules' output")
     for word in options.ignored:
         log.warning(f"'{word}' belongs to no option and is ignored; rules files are given with -r")
     with _pid_file(None if options.dry_run else options.P):

@@ -21,6 +21,8 @@ from falco_py.kernel import host
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from falco_py.config import Config
+
 AGENT = Path(__file__).parents[1]
 DEFAULT_RULES = AGENT.parent / "rules" / "falco_rules.yaml"
 COMMAND = (sys.executable, "-m", "falco_py.cli")
@@ -178,8 +180,6 @@ def test_a_duration_that_is_none_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("words", "option", "instead"),
     [
-        (["-T", "tag"], "-T", "set `enabled: false`"),
-        (["-pk"], "-p", "the rules' output"),
         (["-L"], "-L", "rules file"),
         (["-g"], "-g", "replayed"),
         (["--support"], "--support", "version, kernel and the log"),
@@ -245,9 +245,60 @@ def test_a_log_that_is_off_stays_silent(rules: Path) -> None:
     assert falco_py("-r", rules, "-o", "log_stderr=false", "--dry-run").stderr == ""
 
 
-def test_extra_outputs_that_have_no_effect_yet_are_told(rules: Path) -> None:
-    override = 'append_output[]={"extra_output": "X=%proc.name"}'
-    assert "append_output: not supported yet" in falco_py("-r", rules, "-o", override, "--dry-run").stderr
+def test_extra_outputs_are_compiled_with_the_rules(rules: Path) -> None:
+    def tried(text: str) -> str:
+        return falco_py("-r", rules, "-o", f'append_output[]={{"extra_output": "{text}"}}', "--dry-run").stderr
+
+    assert "1 rules loaded" in tried("X=%proc.name")
+    assert "did you mean 'proc.name'" in tried("X=%proc.nam")
+
+
+def test_selections_are_logged_and_count(rules: Path) -> None:
+    result = falco_py("-r", rules, "-o", "rules[]={disable: {rule: cat*}}", "--dry-run")
+    assert "Disabling rules with name: cat*" in result.stderr
+    assert "0 rules loaded" in result.stderr
+
+
+def chosen(*words: str) -> Config:
+    return cli._config(cli.parse(["-c", os.devnull, *words]))
+
+
+def test_older_options_select_rules_after_the_configuration() -> None:
+    made = chosen("-o", "rules=[{enable: {tag: x}}]", "-D", "etc", "-T", "y").rules
+    assert [str(one) for one in made] == [
+        "Enabling rules with tag: x",
+        "Disabling rules with name: *etc*",
+        "Disabling rules with tag: y",
+    ]
+    only = chosen("-t", "x", "-ty").rules
+    assert [str(one) for one in only] == [
+        "Disabling rules with name: *",
+        "Enabling rules with tag: x",
+        "Enabling rules with tag: y",
+    ]
+    assert "You can not specify both disabled (-T) and enabled (-t) rules" in refused("-t", "x", "-T", "y")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["-pc"], "%container.name"),
+        (["-pcontainer"], "%container.name"),
+        (["-p", "k"], "%container.name k8s_ns=%k8s.ns.name k8s_pod_name=%k8s.pod.name"),
+        (["-pkubernetes"], "%k8s.pod.name"),
+        (["-p", "pid=%proc.pid"], "pid=%proc.pid"),
+    ],
+)
+def test_p_adds_to_every_output(words: list[str], text: str) -> None:
+    (entry,) = chosen(*words).append_output
+    assert entry.extra_output.endswith(text)
+    assert chosen().append_output == ()
+
+
+def test_static_fields_are_known_to_the_rules(rules: Path) -> None:
+    rules.write_text(RULE.replace("%proc.cmdline", "%static.site"))
+    assert falco_py("-r", rules, "--dry-run").returncode == 1
+    assert falco_py("-r", rules, "--dry-run", "-o", "static_fields.site=here").returncode == 0
 
 
 # Rules files

@@ -93,7 +93,7 @@ _ROWS: Final = (
         ("/etc/falco/falco_rules.yaml", "/etc/falco/falco_rules.local.yaml", "/etc/falco/rules.d"),
     ),
     Key("rules_file", Kind.TEXTS, ()),
-    _any("rules", "rules are enabled as their files say"),
+    Key("rules", Kind.ANY, None),
     _text("rule_matching", "first", choices=("first", "all")),
     _text("priority", "debug"),
     # What an alert looks like.
@@ -105,7 +105,7 @@ _ROWS: Final = (
     _bool("time_format_iso_8601", False),
     _bool("buffer_format_base64", False, "buffers are given as text"),
     Key("append_output", Kind.ANY, None),
-    _any("static_fields", "the fields static.* have no values"),
+    Key("static_fields", Kind.ANY, None),
     # Where alerts go.
     _bool("buffered_outputs", False),
     _bool("stdout_output.enabled", True),

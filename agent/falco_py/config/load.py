@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from ..log import Level
 from .keys import KEYS, LOG_LEVELS, PRIORITIES, SECTIONS, Key, Kind, Value
-from .model import AppendOutput, Config, Match
+from .model import AppendOutput, Config, Match, Selection
 from .problem import ConfigError, Place, Problem, nearest
 from .tree import Mapping, Node, Scalar, Sequence, parse, steps, with_value
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 DEFAULT_FILE: Final = "/etc/falco/falco.yaml"
 _TRUE: Final = frozenset({"true", "yes", "on", "y"})
 _FALSE: Final = frozenset({"false", "no", "off", "n"})
+_NAME: Final = re.compile(r"[a-zA-Z0-9_]+")
+_SELECT: Final = "For example: - disable: {rule: Terminal*}, or - enable: {tag: network}"
 _STRATEGIES: Final = ("append", "override", "add-only")
 
 
@@ -183,6 +186,8 @@ class _Reader:
         level = LOG_LEVELS.index(cast("str", self._value("log_level")))
         rules_files = self._rules_files()
         append_output = self._append_output()
+        static_fields = self._static_fields()
+        rules = self._selections()
         if not self.problems and not self._value("stdout_output.enabled"):
             place = self.nodes["stdout_output.enabled"].place
             hint = "Set stdout_output.enabled to true."
@@ -206,6 +211,8 @@ class _Reader:
             log_stderr=bool(self._value("log_stderr")),
             log_level=Level(level),
             append_output=append_output,
+            static_fields=static_fields,
+            rules=rules,
             warnings=tuple(self.warnings),
             notices=tuple(self.notices),
         )
@@ -271,6 +278,44 @@ class _Reader:
             hint = "Keep rules_files; rules_file is its older name."
             self._problem(self.nodes["rules_file"], "rules_file and rules_files cannot both be given", hint)
         return cast("tuple[str, ...]", old if old is not None else self._value("rules_files"))
+
+    def _static_fields(self) -> tuple[tuple[str, str], ...]:
+        node = self.nodes.get("static_fields")
+        if node is None or not _items(node):
+            return ()
+        if not isinstance(node, Mapping):
+            self._problem(node, f"static_fields: expected keys with values, found {_found(node)}")
+            return ()
+        made: list[tuple[str, str]] = []
+        for name, value in node.entries.items():
+            if not _NAME.fullmatch(name):
+                self._problem(value, f'static_fields: "{name}" cannot be the name of a field',
+                              "Use letters, digits and _.")  # fmt: skip
+            elif not isinstance(value, Scalar):
+                self._problem(value, f"static_fields.{name}: expected text, found {_found(value)}")
+            else:
+                made.append((name, value.text))
+        return tuple(made)
+
+    def _selections(self) -> tuple[Selection, ...]:
+        """`rules`: a list of {enable: {rule: PATTERN}} and the like."""
+        made: list[Selection] = []
+        for item in _items(self.nodes.get("rules", Sequence((), Place("")))):
+            entries = list(item.entries.items()) if isinstance(item, Mapping) else []
+            if not entries or any(word not in ("enable", "disable") for word, _ in entries):
+                self._problem(item, f"rules: expected entries with enable or disable, found {_found(item)}", _SELECT)
+                continue
+            for word, which in entries:
+                inner = which.entries if isinstance(which, Mapping) else {}
+                one = next(iter(inner.items()), ("", which))
+                name, value = one
+                if len(inner) != 1 or name not in ("rule", "tag") or not isinstance(value, Scalar):
+                    self._problem(which, f"rules: {word}: expected rule or tag with a text", _SELECT)
+                elif name == "rule":
+                    made.append(Selection(word == "enable", rule=value.text))
+                else:
+                    made.append(Selection(word == "enable", tag=value.text))
+        return tuple(made)
 
     def _append_output(self) -> tuple[AppendOutput, ...]:
         node = self.nodes.get("append_output")

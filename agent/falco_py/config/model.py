@@ -12,7 +12,7 @@ from typing import Final
 from ..log import Level
 from .keys import KEYS, PRIORITIES
 
-__all__ = ["DEFAULT_RULES_FILES", "PRIORITIES", "AppendOutput", "Config", "Match"]
+__all__ = ["DEFAULT_RULES_FILES", "PRIORITIES", "AppendOutput", "Config", "Match", "Selection"]
 
 _RULES_FILES = KEYS["rules_files"].default
 assert isinstance(_RULES_FILES, tuple)
@@ -40,6 +40,20 @@ class AppendOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Rules to enable or to disable: those whose name fits the pattern `rule` (`*` is any text), or with the tag."""
+
+    enable: bool
+    rule: str | None = None
+    tag: str | None = None
+
+    def __str__(self) -> str:
+        """The line for the log, as Falco has it."""
+        what = f"name: {self.rule}" if self.rule is not None else f"tag: {self.tag}"
+        return f"{'Enabling' if self.enable else 'Disabling'} rules with {what}"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     files: tuple[str, ...] = ()  # what was read
     rules_files: tuple[str, ...] = DEFAULT_RULES_FILES
@@ -56,5 +70,7 @@ class Config:
     log_stderr: bool = True
     log_level: Level = Level.INFO
     append_output: tuple[AppendOutput, ...] = ()
+    static_fields: tuple[tuple[str, str], ...] = ()  # (name without "static.", value)
+    rules: tuple[Selection, ...] = ()
     warnings: tuple[str, ...] = ()  # lines for the log: keys that nobody knows
     notices: tuple[str, ...] = ()  # lines for the log: keys that have no effect yet

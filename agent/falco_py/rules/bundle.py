@@ -15,6 +15,7 @@ from .collector import Collector, Definitions, MacroDef, RuleDef
 from .compiler import Compiler, is_type_check
 from .exceptions import with_exceptions
 from .expressions import CheckError, Writer
+from .extras import extra_fields, fitting, suffix, suggested_fields
 from .formats import Formats, OutputFormat
 from .grammar import MAX_DEPTH, ConditionError, deep_recursion, parse
 from .inference import event_types
@@ -24,10 +25,13 @@ from .places import Source, Text, Where
 from .priority import Priority
 from .problems import Finding, Problem, Problems, RulesError
 from .resolve import Macro, MacroError, Macros, references
+from .selection import select
 from .syntax import Check, Node, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from ..config.model import AppendOutput, Selection
 
 SOURCES = ("syscall",)
 MANY_EVENT_TYPES = 100  # a rule on more of them is warned about, as in Falco
@@ -83,6 +87,7 @@ class _Default:
         self.ENV = catalogue.ENV
         self.universe = frozenset(ROWS)
         self.known_events = self.universe | frozenset(NEVER)
+        self.static_fields = catalogue.static_fields
 
 
 def load(
@@ -90,11 +95,15 @@ def load(
     *,
     min_priority: Priority = Priority.DEBUG,
     rule_matching: str = "first",
+    extra_output: Sequence[AppendOutput] = (),
+    selections: Sequence[Selection] = (),
     catalogue: Any = None,
 ) -> Bundle:
-    """`files`: (name, text) in order. Raises RulesError."""
+    """`files`: (name, text) in order. `extra_output`: what is added to the outputs of the rules that it fits;
+    `selections`: which rules are enabled or disabled once all are known, in order. Raises RulesError.
+    """
     with deep_recursion(MAX_DEPTH):
-        return _Loader(catalogue or _Default()).load(files, min_priority, rule_matching)
+        return Loader(catalogue or _Default(), extra_output, selections).load(files, min_priority, rule_matching)
 
 
 Item = tuple[str, str]  # ("rule" | "macro" | "list", its name)
@@ -110,9 +119,15 @@ class _Condition:
     findings: list[Finding] = field(default_factory=list)
 
 
-class _Loader:
-    def __init__(self, catalogue: Any) -> None:
+class Loader:
+    """One load. What it learned stays readable for descriptions of the rules (see describe)."""
+
+    def __init__(
+        self, catalogue: Any, extra_output: Sequence[AppendOutput] = (), selections: Sequence[Selection] = ()
+    ) -> None:
         self.catalogue = catalogue
+        self.extra_output = extra_output
+        self.selections = selections
         self.problems = Problems()
         self.writer = Writer(catalogue)
         self.compiler = Compiler(self.writer)
@@ -121,6 +136,8 @@ class _Loader:
         self.definitions = Definitions()
         self.lists: list[ResolvedList] = []
         self.macro_conditions: dict[str, _Condition] = {}
+        self.rule_conditions: dict[str, _Condition] = {}
+        self.rules: list[Rule] = []  # all that compiled, whether they are to run or not
         self.checked: set[str] = set()  # macros whose findings are known
         self.used: set[str] = set()  # macros that a rule or macro refers to
         self.foreign: set[str] = set()  # macros that rules of unknown sources use, directly or not
@@ -143,12 +160,13 @@ class _Loader:
             self._macro(macro)
         self.macros.open_all()
         ordered = sorted(definitions.rules.values(), key=lambda r: r.position)
-        rules = [rule for one in ordered if (rule := self._rule(one))]
+        rules = self.rules = [rule for one in ordered if (rule := self._rule(one))]
         self._check_idle_macros()
         self._unused()
         self.problems.in_order([name for name, _ in files])
         if self.problems.errors:
             raise RulesError(self.problems.found)
+        select(rules, self.selections)
         active = [rule for rule in rules if rule.enabled and rule.priority <= min_priority]
         for index, rule in enumerate(active):
             rule.index = index
@@ -223,6 +241,7 @@ class _Loader:
         condition = self._parsed(written, item, definition.where)
         if condition is None:
             return None
+        self.rule_conditions[definition.name] = condition
         self.used |= {ref.name for ref in references(condition.tree)}
         condition.findings.extend(self.checker.findings(condition.tree, condition.text.value))
         self._idle_exceptions(definition, item)
@@ -304,7 +323,24 @@ class _Loader:
         except CheckError as wrong:
             found = wrong.finding
             return text, None, [Finding(found.at, found.message, found.hint, found.unknown, "LOAD_ERR_COMPILE_OUTPUT")]
-        return text, made, [old for one, at in made.reads if (old := deprecated(one, at)) is not None]
+        findings = [old for one, at in made.reads if (old := deprecated(one, at)) is not None]
+        return (text, *self._extended(text.value, made, definition, findings))
+
+    def _extended(
+        self, text: str, made: OutputFormat, definition: RuleDef, findings: list[Finding]
+    ) -> tuple[OutputFormat | None, list[Finding]]:
+        """The format of an output with what the configuration adds to it; mistakes there count for the rule."""
+        entries = fitting(self.extra_output, definition)
+        if not entries:
+            return made, findings
+        suggested = suggested_fields(self.catalogue, definition.source)
+        more = suffix(entries, suggested, {one.name for one, _ in made.reads})
+        try:
+            return self.formats.compile(text + more, extra_fields(entries)), findings
+        except CheckError as wrong:
+            found = wrong.finding
+            hint = f"{found.hint}; this comes from append_output or -p, not from the rule".removeprefix("; ")
+            return None, [*findings, Finding(0, found.message, hint, found.unknown, "LOAD_ERR_COMPILE_OUTPUT")]
 
     def _unused(self) -> None:
         for macro in self.definitions.macros.values():

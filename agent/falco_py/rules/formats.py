@@ -106,11 +106,32 @@ class Formats:
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
 
-    def compile(self, text: str) -> OutputFormat:
-        """Raises expressions.CheckError with the offset in `text`."""
+    def compile(self, text: str, extra_fields: Sequence[tuple[str, str | None]] = ()) -> OutputFormat:
+        """`extra_fields`: (key, format) of values beside those of the text; no format: the field `key`, typed.
+
+        Raises expressions.CheckError with the offset in the text or format that is wrong.
+        """
         if not text:
             raise CheckError(0, "empty formatting token", "an output needs some text")
-        return _Compilation(self.writer, text).run()
+        made = _Compilation(self.writer, text).run()
+        if not extra_fields:
+            return made
+        values, reads = dict(made._values), list(made.reads)
+        for key, form in extra_fields:
+            extra = self._extra(key, form)
+            values[key] = extra.format if form is not None else extra._values[0][1]
+            reads += extra.reads
+        return OutputFormat(text, made._parts, list(values.items()), reads)
+
+    def _extra(self, key: str, form: str | None) -> OutputFormat:
+        try:
+            extra = self.compile(f"%{key}" if form is None else form)
+        except CheckError as wrong:
+            found = wrong.finding
+            raise CheckError(found.at, f"extra field '{key}': {found.message}", found.hint, found.unknown) from None
+        if form is None and [key] != [name for name, _ in extra._values]:
+            raise CheckError(0, f"extra field '{key}': this is not the name of a field", "for a text write key: format")
+        return extra
 
 
 class _Compilation:

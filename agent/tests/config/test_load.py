@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from falco_py.config import AppendOutput, Config, ConfigError, Match, load
 from falco_py.config.keys import KEYS, SECTIONS
+from falco_py.config.model import Selection
 from falco_py.config.tree import Mapping, Scalar, Sequence, parse, steps
 from falco_py.log import Level
 
@@ -119,6 +120,13 @@ def test_a_bad_priority_is_told_in_falcos_words_with_the_nearest_one(write: Writ
         ("syscall_event_drops: {threshold: nan}", "expected a number from 0 to 1"),
         ("syscall_event_drops: {actions: [shout]}", "expected some of ignore, log, alert, exit"),
         ("append_output: [{extra_output: [a]}]", "append_output: extra_output: expected text, found a list"),
+        ("rules: [{disabled: {tag: x}}]", "1:9: rules: expected entries with enable or disable, found keys with"),
+        ("rules: [{disable: x}]", "1:19: rules: disable: expected rule or tag with a text"),
+        ("rules: [{disable: {tag: x, rule: y}}]", "rules: disable: expected rule or tag with a text"),
+        ("rules: [{enable: {tags: x}}]", "rules: enable: expected rule or tag with a text"),
+        ("static_fields: [a]", "1:16: static_fields: expected keys with values, found a list"),
+        ("static_fields: {a b: c}", '1:22: static_fields: "a b" cannot be the name of a field'),
+        ("static_fields: {a: [c]}", "1:20: static_fields.a: expected text, found a list"),
         ("append_output: [a]", '1:17: append_output: expected entries with keys, found "a"'),
         ("append_output: [{suggested_output: perhaps}]", "suggested_output: expected true or false"),
         ("- a", "the file must hold keys with values, not a list"),
@@ -198,7 +206,6 @@ def test_no_output_at_all_is_refused(write: Write) -> None:
         ("watch_config_files: false", ""),
         ("watch_config_files: true", ""),
         ("metrics: {enabled: true}", "1:11: metrics.enabled: not supported yet"),
-        ("rules: [{disable: {tag: x}}]", "1:1: rules: not supported yet"),
         ("load_plugins: [json]", "1:1: load_plugins: not supported yet"),
         ("load_plugins: []", ""),
         ("engine: {kind: kmod}", "1:10: engine.kind: not supported yet by this build; events come from CO-RE eBPF"),
@@ -276,6 +283,20 @@ append_output:
             (("proc.name", None), ("who", "%user.name")),
         ),
     )
+
+
+def test_selections_are_read_in_order(write: Write) -> None:
+    config = load(write("rules: [{disable: {rule: '*'}}, {enable: {tag: x}}, {disable: {tag: y}}]"))
+    assert config.rules == (Selection(False, rule="*"), Selection(True, tag="x"), Selection(False, tag="y"))
+    assert [str(one) for one in config.rules] == [
+        "Disabling rules with name: *",
+        "Enabling rules with tag: x",
+        "Disabling rules with tag: y",
+    ]
+
+
+def test_static_fields_are_texts(write: Write) -> None:
+    assert load(write("static_fields: {site: here, n: 5}")).static_fields == (("site", "here"), ("n", "5"))
 
 
 def test_a_match_asks_for_all_it_names() -> None:
