@@ -26,6 +26,7 @@ from .priority import Priority
 from .problems import Finding, Problem, Problems, RulesError
 from .resolve import Macro, MacroError, Macros, references
 from .selection import select
+from .sources import KNOWN, RUN, foreign_fields, foreign_reads
 from .syntax import Check, Node, spelled
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from ..config.model import AppendOutput, Selection
 
-SOURCES = ("syscall",)
 MANY_EVENT_TYPES = 100  # a rule on more of them is warned about, as in Falco
 INFO = "%container.info"
 
@@ -232,9 +232,8 @@ class Loader:
 
     def _rule(self, definition: RuleDef) -> Rule | None:
         item = ("rule", definition.name)
-        if definition.source not in SOURCES:
-            self._warning("LOAD_UNKNOWN_SOURCE", definition.where, f"Unknown source {definition.source}, skipping",
-                          "", item)  # fmt: skip
+        if definition.source not in KNOWN:
+            self._unknown_source(definition, item)
             self._foreign(definition)
             return None
         written = with_exceptions(definition.condition, definition.exceptions)
@@ -244,6 +243,7 @@ class Loader:
         self.rule_conditions[definition.name] = condition
         self.used |= {ref.name for ref in references(condition.tree)}
         condition.findings.extend(self.checker.findings(condition.tree, condition.text.value))
+        condition.findings.extend(foreign_fields(condition.tree, definition.source, self.catalogue))
         self._idle_exceptions(definition, item)
         opened: Node | None = None
         try:
@@ -253,7 +253,15 @@ class Loader:
                 condition.findings.append(Finding(error.at, error.message, error.hint, code="LOAD_ERR_VALIDATE"))
         output, made, output_findings = self._output(definition, item)
         macros = sorted(self.macros.uses(condition.tree))
-        everything = [*condition.findings, *output_findings, *(f for m in macros for f in self._macro_findings(m))]
+        in_macros = {
+            name: [
+                *self._macro_findings(name),
+                *foreign_fields(self.macro_conditions[name].tree, definition.source, self.catalogue),
+            ]
+            for name in macros
+            if name in self.macro_conditions
+        }
+        everything = [*condition.findings, *output_findings, *(f for found in in_macros.values() for f in found)]
         errors = [found for found in everything if found.is_error]
         if definition.skip_unknown and errors and all(found.unknown for found in errors):
             self._warning("LOAD_UNKNOWN_FILTER", definition.where, errors[0].message,
@@ -263,10 +271,13 @@ class Loader:
             self._report(condition.text, found, item)
         for found in output_findings:
             self._report(output, found, item)
-        for name in macros:
-            for found in self._macro_findings(name):
+        for name, findings in in_macros.items():
+            for found in findings:
                 self._report(self.macro_conditions[name].text, found, ("macro", name))
         if errors or opened is None or made is None:
+            return None
+        if definition.source not in RUN:
+            self._unknown_source(definition, item)
             return None
         return self._made(definition, item, opened, made)
 
@@ -300,6 +311,10 @@ class Loader:
             type_checks=tuple(check for check in checks(tree) if is_type_check(check)),
         )
 
+    def _unknown_source(self, definition: RuleDef, item: Item) -> None:
+        message = f"Unknown source {definition.source}, skipping"
+        self._warning("LOAD_UNKNOWN_SOURCE", definition.where, message, "", item)
+
     def _foreign(self, definition: RuleDef) -> None:
         """A rule that is never compiled still uses its macros and lists."""
         try:
@@ -324,6 +339,7 @@ class Loader:
             found = wrong.finding
             return text, None, [Finding(found.at, found.message, found.hint, found.unknown, "LOAD_ERR_COMPILE_OUTPUT")]
         findings = [old for one, at in made.reads if (old := deprecated(one, at)) is not None]
+        findings += foreign_reads(made.reads, definition.source)
         return (text, *self._extended(text.value, made, definition, findings))
 
     def _extended(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .compiler import Compiler
 
 _FIELD_LIKE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+(?:\[[^\]]*\])?", re.ASCII)
+_NA_OPERATORS = frozenset(("=", "==", "!=", *LIST_OPERATORS))
 _REGEX_SIGNS = re.compile(r"[\\^$.|?*+(){}\[\]]")
 
 
@@ -97,6 +98,9 @@ class Checker:
 
     def _odd_value(self, check: Check, literal: Literal, text: str) -> Iterator[Finding]:
         word = literal.text
+        if word == "<NA>" and check.op in _NA_OPERATORS and any(map(_is_of_audit, fields(check))):
+            message = "a field that is missing equals nothing, <NA> neither"
+            yield _odd(literal, message, "use 'exists', or 'not' and 'exists'", "LOAD_UNSAFE_NA_CHECK")
         if not literal.quoted and _FIELD_LIKE.fullmatch(word) and self.catalogue.lookup(word) is not None:
             yield _odd(literal, f"'{word}' is a field but is compared as text", f"for the field write val({word})")
         if check.op in LIST_OPERATORS and text[: literal.at].rstrip(" \t\b\r\n")[-1:] not in ("(", ","):
@@ -109,8 +113,12 @@ class Checker:
             )
 
 
-def _odd(literal: Literal, message: str, hint: str = "") -> Finding:
-    return Finding(literal.at, message, hint, code="LOAD_COMPILE_CONDITION")
+def _is_of_audit(expr: FieldExpr) -> bool:
+    return expr.name.startswith(("ka.", "jevt."))
+
+
+def _odd(literal: Literal, message: str, hint: str = "", code: str = "LOAD_COMPILE_CONDITION") -> Finding:
+    return Finding(literal.at, message, hint, code=code)
 
 
 def _core(pattern: str) -> str:

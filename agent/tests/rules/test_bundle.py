@@ -85,7 +85,7 @@ def test_such_a_rule_is_not_forgiven_anything_else() -> None:
 
 
 def test_a_rule_of_an_unknown_source_is_left_out() -> None:
-    bundle = loaded(rule("ka.verb = x and undefined", source="k8s_audit"))
+    bundle = loaded(rule("ka.verb = x and undefined", source="okta"))
     assert (bundle.rules, codes(bundle)) == ((), ["LOAD_UNKNOWN_SOURCE"])
 
 

@@ -22,9 +22,9 @@ def test_a_redefined_rule_keeps_its_position_and_loses_all_other_keys() -> None:
 
 
 def test_a_rule_may_not_change_its_source() -> None:
-    problem = only_failure(rule(ON, source="k8s_audit") + rule(ON))
+    problem = only_failure(rule(ON, source="okta") + rule(ON))
     assert (problem.line, problem.message) == (7, "Rule has been re-defined with a different source")
-    assert problem.hint == "it was 'k8s_audit'"
+    assert problem.hint == "it was 'okta'"
 
 
 def test_append_joins_conditions_with_one_blank() -> None:

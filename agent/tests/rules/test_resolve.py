@@ -87,12 +87,12 @@ def test_an_unused_macro_is_checked_as_far_as_its_fields_are_known() -> None:
 
 def test_macros_of_rules_of_unknown_sources_are_not_checked() -> None:
     text = "- list: l\n  items: [x]\n" + macro("inner", "ka.verb in (l)") + macro("m", "inner and proc.pid = x")
-    assert codes(loaded(text + rule("m and ka.nothing = 1", source="k8s_audit"))) == ["LOAD_UNKNOWN_SOURCE"]
+    assert codes(loaded(text + rule("m and ka.nothing = 1", source="okta"))) == ["LOAD_UNKNOWN_SOURCE"]
 
 
 def test_a_macro_shared_with_a_rule_of_a_known_source_is_checked() -> None:
     text = macro("m", "ka.verb = x")
-    problem = only_failure(text + rule("m", source="k8s_audit", name="a") + rule(f"{ON} and m", name="b"))
+    problem = only_failure(text + rule("m", source="okta", name="a") + rule(f"{ON} and m", name="b"))
     assert (problem.line, problem.message) == (2, "`ka.verb`: no such field")
 
 
