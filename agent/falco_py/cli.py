@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from .config import Config
     from .config.model import AppendOutput, Selection
-    from .rules.problems import Problem
 
 OK: Final = 0
 INPUT_WRONG: Final = 1
@@ -241,41 +240,22 @@ def _rule_files(paths: Sequence[str], option: str | None) -> list[str]:
 def _check_rules(options: argparse.Namespace) -> int:
     """-V: each file is loaded with those before it, and gets its own verdict on stdout."""
     from .app import read_rules, rules_options
-    from .rules.bundle import load
-    from .rules.problems import RulesError
-    from .visible import visible
+    from .rules.results import check
+    from .visible import json_line
 
     config = _config(options)
-    if config.json_output:
-        raise InputError("-V with json_output is not supported yet: leave json_output out; the exit code tells as well")
     files = read_rules(_rule_files(options.V, "-V"))
-    settings = rules_options(config)
-    problems: dict[Problem, None] = {}  # a set that keeps the order
-    failed = False
-    for end in range(1, len(files) + 1):
-        # Each file must be good with those before it; whether an item is of use only the last file tells.
-        found: Sequence[Problem]
-        try:
-            found = load(files[:end], **settings).warnings
-        except RulesError as error:
-            found = error.problems
-            failed = True
-        problems.update(dict.fromkeys(p for p in found if end == len(files) or p.severity == "error"))
-    for name, _text in files:
-        here = [problem for problem in problems if problem.file == name]
-        errors = [problem for problem in here if problem.severity == "error"]
-        warnings = [problem for problem in here if problem.severity != "error"]
-        verdict = "Invalid" if errors else "Ok, with warnings" if warnings else "Ok"
-        _say(f"{visible(name)}: {verdict}")
-        for what, group in (("Error", errors), ("Warning", warnings)):
-            if group:
-                _say(f"{len(group)} {what}{'s' * (len(group) > 1)}:")
-                for problem in group:
-                    _say("\n".join(visible(line) for line in str(problem).split("\n")))
-    if failed:
-        sys.stdout.flush()
-        _complain(f"Error: {_errors(problems)} in the rules")
-    return INPUT_WRONG if failed else OK
+    results = check(files, rules_options(config))
+    if config.json_output:
+        _say(json_line({"falco_load_results": [one.json() for one in results]}))
+    else:
+        for one in results:
+            _say(one.text())
+    invalid = [one for one in results if one.errors]
+    sys.stdout.flush()
+    for one in invalid:
+        _complain(f"Error: {one.summary()}")
+    return INPUT_WRONG if invalid else OK
 
 
 def _errors(problems: Iterable[Any]) -> str:

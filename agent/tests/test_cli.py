@@ -366,16 +366,27 @@ def test_rules_with_a_warning_are_ok_and_tell_it(rules: Path) -> None:
     rules.write_text(RULE + "- macro: unused\n  condition: proc.name = x\n")
     result = falco_py("-V", rules)
     assert result.returncode == 0
-    assert result.stdout.startswith(f"{rules}: Ok, with warnings\n1 Warning:\n{rules}:6:")
+    assert result.stdout.startswith(f"{rules}: Ok, with warnings\n1 Warning:\nIn rules content: ({rules}:1:1)\n")
+    assert f"\n    macro 'unused': ({rules}:6:3)\n------\n- macro: unused\n" in result.stdout
     assert "LOAD_UNUSED_MACRO (Unused macro)" in result.stdout
 
 
 def test_each_file_gets_its_own_verdict(rules: Path, broken: Path) -> None:
     result = falco_py("-V", broken, "-V", rules)
     assert result.returncode == 1
-    assert result.stdout.startswith(f"{broken}: Invalid\n2 Errors:\n{broken}:3:")
+    assert result.stdout.startswith(f"{broken}: Invalid\n2 Errors:\nIn rules content: ({broken}:1:1)\n")
     assert result.stdout.endswith(f"\n{rules}: Ok\n")
-    assert result.stderr == "Error: 2 errors in the rules\n"
+    codes = "LOAD_ERR_COMPILE_CONDITION, LOAD_ERR_COMPILE_OUTPUT"
+    assert result.stderr == f"Error: {broken}: Invalid, 2 errors: {codes}\n"
+
+
+def test_the_check_as_json(rules: Path, broken: Path) -> None:
+    result = falco_py("-V", broken, "-V", rules, "-o", "json_output=true")
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Error: {broken}: Invalid, 2 errors: ")
+    first, second = json.loads(result.stdout)["falco_load_results"]
+    assert (first["name"], first["successful"], len(first["errors"])) == (str(broken), False, 2)
+    assert (second["name"], second["successful"], second["errors"]) == (str(rules), True, [])
 
 
 def test_an_item_that_a_later_file_uses_is_of_use(tmp_path: Path, rules: Path) -> None:

@@ -25,7 +25,7 @@ _TRUE = frozenset(w for word in ("true", "yes", "on", "y") for w in (word, word.
 _FALSE = frozenset(w for word in ("false", "no", "off", "n") for w in (word, word.title(), word.upper()))
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 
-_KINDS = ("required_engine_version", "required_plugin_versions", "list", "macro", "rule")
+KINDS = ("required_engine_version", "required_plugin_versions", "list", "macro", "rule")
 _KEYS: dict[str, tuple[str, ...]] = {
     "required_engine_version": ("required_engine_version",),
     "required_plugin_versions": ("required_plugin_versions",),
@@ -231,7 +231,7 @@ class _Reader:
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode):
                 keys.setdefault(key.value, (key, value))
-        kind = next((k for k in _KINDS if k in keys), None)
+        kind = next((k for k in KINDS if k in keys), None)
         if kind is None:
             first = next(iter(keys), "")
             self.problems.add(
@@ -239,7 +239,7 @@ class _Reader:
                 "LOAD_UNKNOWN_ITEM",
                 self._where(node),
                 f"Unknown top level item '{first}'",
-                nearest(first, _KINDS),
+                nearest(first, KINDS),
             )
             return
         name_node = keys[kind][1]

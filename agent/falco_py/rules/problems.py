@@ -46,7 +46,7 @@ PHRASES = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem. `line` and `column` count from 1; `snippet` is the line and a caret, or empty.
+    """One problem. `line` and `column` count from 1, `offset` from 0; `snippet` is the line and a caret, or empty.
 
     `item_type` and `item_name` name the rule, macro or list it was found in.
     """
@@ -61,6 +61,7 @@ class Problem:
     snippet: str = ""
     item_type: str = ""
     item_name: str = ""
+    offset: int = 0
 
     @property
     def phrase(self) -> str:
@@ -124,7 +125,18 @@ class Problems:
             return
         self._seen.add(key)
         self.found.append(
-            Problem(severity, code, place.file, place.line, place.column, message, hint, source.snippet(place), *item)
+            Problem(
+                severity,
+                code,
+                place.file,
+                place.line,
+                place.column,
+                message,
+                hint,
+                source.snippet(place),
+                *item,
+                place.offset,
+            )
         )
 
     def in_order(self, files: Sequence[str]) -> None:
