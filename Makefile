@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 C_SOURCES = $(shell find bpf agent/falco_py/kernel -name '*.[ch]')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench clean
+.PHONY: help setup run test check format bench fuzz clean
 
 help: ## show this list
 	@echo "falco-py: Falco rules on the events of this machine's kernel."
@@ -31,6 +31,9 @@ format: setup ## put the sources into the house's form
 
 bench: setup ## measure the agent's own cost
 	@cd agent && ../$(PYTHON) -m benchmarks
+
+fuzz: setup ## feed damaged rules to the loader for a minute
+	@cd agent && ../$(PYTHON) -m fuzz
 
 clean: ## remove what was built, and .venv
 	@rm -rf $(VENV) build dist agent/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
