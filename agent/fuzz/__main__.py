@@ -60,7 +60,7 @@ def words() -> list[str]:
     from falco_py.fields.catalogue import CATALOGUE
     from falco_py.rules import items, operators
 
-    keys = [key for group in items._KEYS.values() for key in group]
+    keys = [*items.OVERRIDABLE["rule"]["replace"], "items", "list", "macro", "rule", "source", "append", "override"]
     return [*keys, *operators.OPERATORS, *operators.MODIFIERS, *operators.TRANSFORMERS, *CATALOGUE, "and", "or", "not"]
 
 
@@ -82,7 +82,8 @@ def by_atheris(seconds: int) -> None:
         attempt(data.decode("utf-8", "replace"))
 
     options = ("-verbosity=0", "-print_final_stats=1", f"-max_total_time={seconds}", f"-timeout={ONE_TEXT_S}",
-               f"-rss_limit_mb={MEMORY_MB}", f"-max_len={LONGEST}", f"-dict={dictionary}", f"-artifact_prefix={KEPT}/")  # fmt: skip
+               f"-rss_limit_mb={MEMORY_MB}", f"-max_len={LONGEST}", f"-dict={dictionary}",
+               f"-artifact_prefix={KEPT}/")  # fmt: skip
     atheris.Setup([sys.argv[0], *options, str(corpus)], one)
     atheris.Fuzz()
 
