@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .config import Config
     from .config.model import AppendOutput, Selection
+    from .rules.describe import Descriptions
 
 OK: Final = 0
 INPUT_WRONG: Final = 1
@@ -35,14 +36,10 @@ _ABOUT: Final = "Runtime security for Linux: tests Falco rules on what the kerne
 
 # Falco's options that this build does not have, and what to do instead.
 _LATER: Final = {
-    "-L": "describing rules is not there yet; the rules file itself is the reference",
-    "-l": "describing a rule is not there yet; the rules file itself is the reference",
     "-A": "every call that a rule names is watched already",
     "-i": "every call that a rule names is watched",
     "-g": "captures cannot be replayed yet",
     "--support": "give version, kernel and the log by hand",
-    "--config-schema": "there is no schema yet",
-    "--rule-schema": "there is no schema yet",
     "--list-plugins": "there are no plugins: their fields are built in",
     "--plugin-info": "there are no plugins: their fields are built in",
     "--enable-source": "the only source is syscall",
@@ -108,11 +105,15 @@ def _parser() -> _Parser:
     check = parser.add_argument_group("checking rules")
     check.add_argument("-V", metavar="PATH", action="append", default=[], help="check rules files and exit; may repeat")
     show = parser.add_argument_group("showing")
+    show.add_argument("-L", action="store_true", help="describe all rules")
+    show.add_argument("-l", metavar="RULE", help="describe the rule of this name")
     show.add_argument("--list", metavar="SOURCE", nargs="?", const="", help="fields that rules and outputs may use")
     show.add_argument("-N", action="store_true", help="with --list: names only")
     show.add_argument("--list-events", action="store_true", help="event types and their parameters")
     show.add_argument("--format", metavar="FORMAT", help="of the listings: text, markdown or json")
     show.add_argument("--markdown", action="store_true", help="the same as --format markdown")
+    show.add_argument("--rule-schema", action="store_true", help="JSON schema of rules files")
+    show.add_argument("--config-schema", action="store_true", help="JSON schema of the configuration")
     show.add_argument("--version", action="store_true", help="version of this program")
     show.add_argument("-h", "--help", action="store_true", help="this text")
     return parser
@@ -203,6 +204,14 @@ def _list_events(options: argparse.Namespace) -> int:
     return OK
 
 
+def _schema(of_rules: bool) -> int:
+    from .config.schema import config_schema
+    from .rules.schema import rules_schema
+
+    _say(json.dumps(rules_schema() if of_rules else config_schema(), indent=2))
+    return OK
+
+
 # Rules
 
 
@@ -246,16 +255,43 @@ def _check_rules(options: argparse.Namespace) -> int:
     config = _config(options)
     files = read_rules(_rule_files(options.V, "-V"))
     results = check(files, rules_options(config))
+    invalid = [one for one in results if one.errors]
     if config.json_output:
-        _say(json_line({"falco_load_results": [one.json() for one in results]}))
+        made: dict[str, Any] = {"falco_load_results": [one.json() for one in results]}
+        if not invalid and (options.L or options.l is not None):
+            made["falco_describe_results"] = _described(options, config, files).json(options.l)
+        _say(json_line(made))
     else:
         for one in results:
             _say(one.text())
-    invalid = [one for one in results if one.errors]
     sys.stdout.flush()
     for one in invalid:
         _complain(f"Error: {one.summary()}")
     return INPUT_WRONG if invalid else OK
+
+
+def _described(options: argparse.Namespace, config: Config, files: Sequence[tuple[str, str]]) -> Descriptions:
+    """Raises RulesError, and InputError when there is no rule of the name that was asked for."""
+    from .app import rules_options
+    from .config.problem import nearest
+    from .rules.describe import Descriptions
+
+    made = Descriptions(files, **rules_options(config))
+    if options.l is not None and options.l not in made.rules:
+        near = nearest(options.l, made.rules)
+        raise InputError(f'Rule "{options.l}" is not loaded' + (f"; did you mean '{near}'?" if near else ""))
+    return made
+
+
+def _describe(options: argparse.Namespace) -> int:
+    """-L and -l."""
+    from .app import read_rules
+    from .visible import json_line
+
+    config = _config(options)
+    made = _described(options, config, read_rules(_rules_of(options, config)))
+    _say(json_line(made.json(options.l)) if config.json_output else made.text(options.l))
+    return OK
 
 
 def _errors(problems: Iterable[Any]) -> str:
@@ -315,17 +351,23 @@ def _config(options: argparse.Namespace) -> Config:
     return config
 
 
-def _start(options: argparse.Namespace) -> int:
-    from . import app
-    from .log import log
-
-    config = _config(options)
+def _rules_of(options: argparse.Namespace, config: Config) -> list[str]:
+    """The rules files to load. Raises InputError."""
     files = _rule_files(options.r, "-r") if options.r else _rule_files(config.rules_files, None)
     if not files:
         raise InputError(
             "You must specify at least one rules file/directory via -r or a rules_file entry in falco.yaml\n"
             "  What to do: for example, falco-py -r rules/falco_rules.yaml"
         )
+    return files
+
+
+def _start(options: argparse.Namespace) -> int:
+    from . import app
+    from .log import log
+
+    config = _config(options)
+    files = _rules_of(options, config)
     if config.files:
         log.info("Falco-py initialized with configuration files:")
         for name in config.files:
@@ -372,8 +414,12 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _list(options)
     if options.list_events:
         return _list_events(options)
+    if options.rule_schema or options.config_schema:
+        return _schema(options.rule_schema)
     if options.V:
         return _check_rules(options)
+    if options.L or options.l is not None:
+        return _describe(options)
     return _start(options)
 
 

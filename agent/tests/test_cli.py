@@ -180,7 +180,6 @@ def test_a_duration_that_is_none_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("words", "option", "instead"),
     [
-        (["-L"], "-L", "rules file"),
         (["-g"], "-g", "replayed"),
         (["--support"], "--support", "version, kernel and the log"),
         (["--disable-source=x"], "--disable-source", "the only source is syscall"),
@@ -387,6 +386,25 @@ def test_the_check_as_json(rules: Path, broken: Path) -> None:
     first, second = json.loads(result.stdout)["falco_load_results"]
     assert (first["name"], first["successful"], len(first["errors"])) == (str(broken), False, 2)
     assert (second["name"], second["successful"], second["errors"]) == (str(rules), True, [])
+
+
+def test_rules_are_described(rules: Path) -> None:
+    assert "cat runs   " in falco_py("-L", "-r", rules).stdout
+    made = json.loads(falco_py("-l", "cat runs", "-r", rules, "-o", "json_output=true").stdout)
+    assert made["rules"][0]["details"]["output_fields"] == ["proc.cmdline"]
+    told = refused("-l", "cat run", "-r", rules)
+    assert told == "Error: Rule \"cat run\" is not loaded; did you mean 'cat runs'?\n"
+
+
+def test_a_check_describes_rules_that_load(rules: Path, broken: Path) -> None:
+    made = json.loads(falco_py("-V", rules, "-L", "-o", "json_output=true").stdout)
+    assert made["falco_describe_results"]["rules"][0]["info"]["name"] == "cat runs"
+    assert "falco_describe_results" not in falco_py("-V", broken, "-L", "-o", "json_output=true").stdout
+
+
+@pytest.mark.parametrize(("option", "title"), [("--rule-schema", "Rules file"), ("--config-schema", "falco.yaml")])
+def test_schemas_are_json(option: str, title: str) -> None:
+    assert json.loads(falco_py(option).stdout)["title"] == title
 
 
 def test_an_item_that_a_later_file_uses_is_of_use(tmp_path: Path, rules: Path) -> None:

@@ -74,7 +74,7 @@ class Bundle:
     uses: frozenset[str] = field(default_factory=frozenset)
 
 
-class _Default:
+class Default:
     """The field catalogue and the event table of the agent."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ def load(
     `selections`: which rules are enabled or disabled once all are known, in order. Raises RulesError.
     """
     with deep_recursion(MAX_DEPTH):
-        return Loader(catalogue or _Default(), extra_output, selections).load(files, min_priority, rule_matching)
+        return Loader(catalogue or Default(), extra_output, selections).load(files, min_priority, rule_matching)
 
 
 Item = tuple[str, str]  # ("rule" | "macro" | "list", its name)

@@ -70,6 +70,11 @@ class OutputFormat:
             out.append(shown)
         return "".join(out)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of what `fields` gives."""
+        return tuple(key for key, _ in self._values)
+
     def fields(self, event: Event) -> dict[str, Any]:
         return {key: read(event) for key, read in self._values}
 

@@ -97,6 +97,11 @@ def _occurrences(text: str, name: str) -> list[tuple[int, int]]:
     return found
 
 
+def uses(text: str, name: str) -> bool:
+    """Does the text of a condition name the list?"""
+    return name in text and bool(_occurrences(text, name))
+
+
 def _written(text: Text, used: ResolvedList, places: Sequence[tuple[int, int]]) -> Text:
     value = text.value
     parts: list[Text] = []
