@@ -360,6 +360,9 @@ class _Reader:
                     raise _ItemError(
                         self._where(values[key]),
                         f"Unexpected key '{key}': no corresponding entry under 'override' is defined.",
+                        f"add '{key}: replace'"
+                        + (f" or '{key}: append'" if key in allowed["append"] else "")
+                        + " under 'override'",
                     )
         return result
 
