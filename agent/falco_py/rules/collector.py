@@ -239,10 +239,9 @@ class Collector:
     def _switch(self, item: RuleItem, old: RuleDef | None, here: tuple[str, str]) -> None:
         """The old way to enable or disable a rule: an item with a name and `enabled` only."""
         if "enabled" not in item.flags:
-            missing = "enabled" if not (item.exceptions or item.tags is not None or item.texts) else "condition"
             self._error(
                 item.name.where,
-                f"Item has no mapping for key '{missing}'",
+                "Item has no mapping for key 'enabled'",
                 "a rule needs condition, desc, output and priority",
                 here,
                 "LOAD_ERR_YAML_VALIDATE",
