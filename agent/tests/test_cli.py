@@ -132,7 +132,7 @@ def test_a_format_that_is_unknown_is_refused() -> None:
 
 
 def test_a_source_that_is_unknown_is_refused() -> None:
-    assert "unknown event source 'k8s_audit'; there are: syscall" in refused("--list=k8s_audit")
+    assert "unknown event source 'windows'; there are: syscall, k8s_audit" in refused("--list=windows")
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure() -> None:

@@ -59,9 +59,9 @@ class Descriptions:
 
     def json(self, name: str | None = None) -> dict[str, Any]:
         """Raises KeyError."""
-        if name is not None:
-            return {"rules": [self._rule(self.rules[name])]}
         with deep_recursion(MAX_DEPTH):
+            if name is not None:
+                return {"rules": [self._rule(self.rules[name])]}
             definitions = self._loader.definitions
             return {
                 "required_engine_version": definitions.engine_version or "0.0.0",

@@ -26,7 +26,7 @@ _FALSE = frozenset(w for word in ("false", "no", "off", "n") for w in (word, wor
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 
 KINDS = ("required_engine_version", "required_plugin_versions", "list", "macro", "rule")
-_KEYS: dict[str, tuple[str, ...]] = {
+KEYS: dict[str, tuple[str, ...]] = {
     "required_engine_version": ("required_engine_version",),
     "required_plugin_versions": ("required_plugin_versions",),
     "list": ("list", "items", "append", "override"),
@@ -245,13 +245,13 @@ class _Reader:
         name_node = keys[kind][1]
         name = name_node.value if isinstance(name_node, yaml.ScalarNode) and kind in ("list", "macro", "rule") else ""
         for key, (key_node, _) in keys.items():
-            if key not in _KEYS[kind]:
+            if key not in KEYS[kind]:
                 self.problems.add(
                     "warning",
                     "LOAD_UNKNOWN_KEY",
                     self._where(key_node),
                     f"Unknown key '{key}' in {kind}",
-                    nearest(key, _KEYS[kind]),
+                    nearest(key, KEYS[kind]),
                     (kind, name),
                 )
         values = {key: value for key, (_, value) in keys.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .items import _KEYS, OVERRIDABLE
+from .items import KEYS, OVERRIDABLE
 from .priority import Priority
 
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -62,7 +62,7 @@ def _override(kind: str) -> dict[str, Any]:
 def rules_schema() -> dict[str, Any]:
     items = [
         _object({key: _override(kind) if key == "override" else _VALUES[key] for key in keys}, kind)
-        for kind, keys in _KEYS.items()
+        for kind, keys in KEYS.items()
     ]
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",

@@ -133,3 +133,9 @@ def test_rules_that_do_not_load_are_not_described() -> None:
         described(rule("evt.type = = open"))
     with pytest.raises(KeyError):
         described().json("none")
+
+
+def test_a_condition_of_great_depth_is_described() -> None:
+    deep = "evt.type = open and " + "not (proc.pid = 1 or " * 400 + "proc.pid = 2" + ")" * 400
+    made = described(rule(deep)).json("r")
+    assert made["rules"][0]["details"]["condition_compiled"].count("not") == 400

@@ -11,7 +11,7 @@ import yaml
 
 from falco_py.config.keys import KEYS
 from falco_py.config.schema import config_schema
-from falco_py.rules.items import _KEYS
+from falco_py.rules.items import KEYS as ITEM_KEYS
 from falco_py.rules.schema import rules_schema
 
 RULES = Path(__file__).parents[3] / "rules" / "falco_rules.yaml"
@@ -55,7 +55,7 @@ def test_the_projects_rules_fit() -> None:
 def test_the_rules_schema_has_the_keys_of_every_item() -> None:
     items = rules_schema()["items"]["anyOf"]
     assert [(one["required"], tuple(one["properties"])) for one in items] == [
-        ([kind], keys) for kind, keys in _KEYS.items()
+        ([kind], keys) for kind, keys in ITEM_KEYS.items()
     ]
 
 
