@@ -13,6 +13,7 @@ import yaml
 
 from .items import KINDS
 from .places import Place, Source
+from .priority import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,6 +45,11 @@ class Locations:
                     self.items += [node for node in document.value if isinstance(node, yaml.MappingNode)]
         except (yaml.YAMLError, RecursionError, ValueError):
             self.items = []
+
+    def odd_priorities(self) -> list[str]:
+        """Priorities that load but that the schema does not know, as they are not in capitals."""
+        words = [_text(_pairs(item).get("priority")) for item in self.items]
+        return [word for word in words if Priority.parse(word) is not None and word != word.upper()]
 
     def stack(self, problem: Problem) -> list[Location]:
         at = problem.offset

@@ -46,11 +46,15 @@ _DESCRIPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was found in one file, each problem with the stack of what it lies in."""
+    """What was found in one file, each problem with the stack of what it lies in.
+
+    `odd`: what loads but does not fit the schema of rules files, besides the problems.
+    """
 
     file: str
     errors: tuple[tuple[Problem, tuple[Location, ...]], ...]
     warnings: tuple[tuple[Problem, tuple[Location, ...]], ...]
+    odd: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -73,12 +77,13 @@ class Result:
         return visible(f"{self.file}: {self.verdict}, {count} error{'s' * (count != 1)}: {', '.join(codes)}")
 
     def json(self) -> dict[str, Any]:
-        odd = [problem for problem, _ in (*self.errors, *self.warnings) if problem.code in _STRUCTURE]
+        found = (problem for problem, _ in (*self.errors, *self.warnings))
+        odd = [*(problem.message for problem in found if problem.code in _STRUCTURE), *self.odd]
         return {
             "errors": [_problem(problem, stack) for problem, stack in self.errors],
             "name": self.file,
             "schema_valid": not odd,
-            "schema_warnings": [problem.message for problem in odd],
+            "schema_warnings": odd,
             "successful": not self.errors,
             "warnings": [_problem(problem, stack) for problem, stack in self.warnings],
         }
@@ -96,13 +101,14 @@ def check(files: Sequence[tuple[str, str]], settings: Mapping[str, Any]) -> list
         problems.update(dict.fromkeys(p for p in found if end == len(files) or p.severity == "error"))
     made = []
     for name, text in dict(files).items():
-        locations = Locations(name, text) if any(problem.file == name for problem in problems) else None
-        here = [(p, tuple(locations.stack(p))) for p in problems if locations is not None and p.file == name]
+        locations = Locations(name, text)
+        here = [(problem, tuple(locations.stack(problem))) for problem in problems if problem.file == name]
         made.append(
             Result(
                 name,
                 tuple(one for one in here if one[0].severity == "error"),
                 tuple(one for one in here if one[0].severity != "error"),
+                tuple(f"priority: '{word}' is not in capitals" for word in locations.odd_priorities()),
             )
         )
     return made

@@ -107,6 +107,9 @@ def test_what_breaks_the_schema_is_told() -> None:
     (one,) = checked(rule("evt.type = open", colour="red"))
     assert (one.json()["schema_valid"], one.json()["successful"]) == (False, True)
     assert one.json()["schema_warnings"] == ["Unknown key 'colour' in rule"]
+    (one,) = checked(rule("evt.type = open", priority="Notice"))
+    assert (one.json()["schema_valid"], one.verdict) == (False, "Ok")
+    assert one.json()["schema_warnings"] == ["priority: 'Notice' is not in capitals"]
 
 
 def test_the_text_is_a_verdict_and_a_block_for_each_problem() -> None:
