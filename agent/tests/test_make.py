@@ -18,7 +18,8 @@ CTRL_C = b"\x03"
 
 def test_make_alone_prints_the_targets() -> None:
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert [target for target in ("setup", "run", "test", "check", "bench", "fuzz") if f"make {target} " not in shown] == []
+    targets = ("setup", "run", "test", "check", "bench", "fuzz")
+    assert [target for target in targets if f"make {target} " not in shown] == []
 
 
 def on_a_terminal(command: list[str], until: bytes, keys: bytes, timeout_s: float = 60) -> tuple[str, int]:
