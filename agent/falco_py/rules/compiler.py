@@ -60,7 +60,13 @@ def is_type_check(check: Check) -> bool:
     return isinstance(left, FieldExpr) and left.name in EVENT_TYPE_FIELDS and isinstance(check.right, tuple | None)
 
 
+# Told by the kernel's scheduler, not by a system call: syscall.type is missing there (fields.evt.NOT_SYSCALLS).
+NOT_SYSCALLS = frozenset(("procexit",))
+
+
 def _event_type(check: Check, event: str) -> bool:
+    if event in NOT_SYSCALLS and isinstance(check.left, FieldExpr) and check.left.name == "syscall.type":
+        return False
     right = check.right if isinstance(check.right, tuple) else ()
     values = [one.text for one in right]
     tests = [_text_test(check.op, event, value) for value in values]

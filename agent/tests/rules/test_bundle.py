@@ -185,3 +185,13 @@ def test_any_text_loads_or_is_a_rules_error(text: str) -> None:
         return
     assert any(problem.severity == "error" for problem in found.problems)
     assert all(str(problem) and problem.line >= 1 and problem.column >= 1 for problem in found.problems)
+
+
+def test_an_event_that_is_no_system_call_has_no_syscall_type() -> None:
+    rules = "".join(
+        f"- {{rule: r{i}, desc: d, condition: '{condition}', output: o, priority: INFO}}\n"
+        for i, condition in enumerate(("syscall.type != openat and evt.type = procexit", "evt.type = procexit"))
+    )
+    source = load([("r.yaml", rules)]).source["procexit"]
+    assert "r1" in source
+    assert "r0" not in source
