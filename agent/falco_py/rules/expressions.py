@@ -1,49 +1,80 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One comparison becomes one Python expression over the event `e`.
+"""One comparison becomes a `Test`: the values that it reads, and Python that is true when they satisfy it.
 
-A missing value is None, and every comparison with it is False, `!=` included. Invariant: the expression raises nothing
-for any value of the field's type; everything wrong with field, operator or value is a `Finding` at load.
+A missing value is None, and every comparison with it is False, `!=` included. Invariant: a test raises nothing for any
+value of the field's type; everything wrong with field, operator or value is a `Finding` at load.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from hashlib import blake2s
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import transformers
 from .literals import LiteralError, allowed_operators, to_value
 from .patterns import ENV as PATTERN_ENV
-from .patterns import PathSet, glob_matcher, lower, regex_matcher
+from .patterns import PathSet, glob_matcher, lower, one_of, regex_matcher
 from .problems import Finding, nearest
-from .syntax import Call, Check, FieldExpr, ListExpr, Literal
+from .syntax import Call, Check, FieldExpr, ListExpr
+from .syntax import Literal as Word
 from .values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ORDER = frozenset(("<", "<=", ">", ">="))
+A, B = "\x01", "\x02"  # where the values stand in the body of a test; no literal holds them as they are
 # Comparisons of two values that are there, by operator.
 _PAIRS = {
-    "=": "{a} == {b}",
-    "!=": "{a} != {b}",
-    "<": "{a} < {b}",
-    "<=": "{a} <= {b}",
-    ">": "{a} > {b}",
-    ">=": "{a} >= {b}",
-    "in": "{a} == {b}",
-    "intersects": "{a} == {b}",
-    "contains": "{b} in {a}",
-    "icontains": "_lower({b}) in _lower({a})",
-    "startswith": "{a}.startswith({b})",
-    "endswith": "{a}.endswith({b})",
-    "glob": "_glob_match({a}, {b})",
-    "iglob": "_iglob_match({a}, {b})",
+    "=": f"{A} == {B}",
+    "!=": f"{A} != {B}",
+    "<": f"{A} < {B}",
+    "<=": f"{A} <= {B}",
+    ">": f"{A} > {B}",
+    ">=": f"{A} >= {B}",
+    "in": f"{A} == {B}",
+    "intersects": f"{A} == {B}",
+    "contains": f"{B} in {A}",
+    "icontains": f"_lower({B}) in _lower({A})",
+    "startswith": f"{A}.startswith({B})",
+    "endswith": f"{A}.endswith({B})",
+    "glob": f"_glob_match({A}, {B})",
+    "iglob": f"_iglob_match({A}, {B})",
 }
-_LIST_PAIRS = {"in": "set({a}).issubset({b})", "intersects": "not set({a}).isdisjoint({b})"}
+_LIST_PAIRS = {"in": f"set({A}).issubset({B})", "intersects": f"not set({A}).isdisjoint({B})"}
+_INLINE = 6  # sets up to this size stand in the source, larger ones get a name
 _MAX_CALLS = 20  # transformers inside each other
 
 
 def _in_nets(address: Any, nets: tuple[Any, ...]) -> bool:
     return any(address in net for net in nets)
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """`body` is true when the values satisfy the comparison; they stand in it as the marks A and B.
+
+    `needs` says when it may be evaluated: always, when the values are `there` (not None), or `filled` (not empty
+    either). Otherwise the comparison is false.
+    """
+
+    values: tuple[str, ...]
+    body: str
+    needs: Literal["", "there", "filled"] = ""
+
+    def expression(self, names: tuple[str, ...] = ("v", "w")) -> str:
+        """As one expression; `names` are locals of its own that it may set."""
+        if not self.needs:
+            return self.body.replace(A, self.values[0]) if self.values else self.body
+        there = "({} := {}) is not None" if self.needs == "there" else "({} := {})"
+        guards = [there.format(name, value) for name, value in zip(names, self.values, strict=False)]
+        return f"({' and '.join([*guards, self.filled(names)])})"
+
+    def filled(self, operands: tuple[str, ...]) -> str:
+        """The body over these operands."""
+        body = self.body.replace(A, operands[0])
+        return body.replace(B, operands[1]) if len(self.values) > 1 else body
 
 
 class CheckError(Exception):
@@ -59,21 +90,22 @@ class Writer:
         self.catalogue = catalogue
         self.names: dict[str, Any] = {**catalogue.ENV, **PATTERN_ENV, "in_nets": _in_nets}
         self._constants: dict[tuple[str, Any], str] = {}
-        self._locals = 0
         self._calls = 0
 
     # Names
 
     def constant(self, kind: str, key: Any, make: Callable[[], Any]) -> str:
+        """The name of a constant. It tells the content, so that the same rules have the same source in every load."""
         found = self._constants.get((kind, key))
         if found is None:
-            found = self._constants[kind, key] = f"{kind}{len(self._constants)}"
+            size = len(key) if isinstance(key, tuple | frozenset) else ""
+            text = repr(sorted(map(repr, key)) if isinstance(key, frozenset) else key).encode("utf-8", "surrogatepass")
+            found = f"{kind}{size}_{blake2s(text, digest_size=4).hexdigest()}"
+            while found in self.names:
+                found += "_"
+            self._constants[kind, key] = found
             self.names[found] = make()
         return found
-
-    def _local(self) -> str:
-        self._locals += 1
-        return f"v{self._locals}"
 
     # Left sides
 
@@ -134,24 +166,27 @@ class Writer:
         if isinstance(operand, ListExpr):
             items = [self._argument(item) for item in operand.items]
             return Value("(" + "".join(f"{item.code}, " for item in items) + ")", "CHARBUF", is_list=True)
-        assert isinstance(operand, Literal)
+        assert isinstance(operand, Word)
         return Value(repr(operand.text), "CHARBUF")
 
     # Comparisons
 
     def check(self, check: Check) -> str:
-        """The expression of a comparison. Raises CheckError."""
+        """The expression of a comparison by itself. Raises CheckError."""
+        return self.test(check).expression()
+
+    def test(self, check: Check) -> Test:
+        """Raises CheckError."""
         op = "=" if check.op == "==" else check.op
         value = self.left(check.left)
         self._allowed(check, op, value)
         if op == "exists":
-            return f"bool({value.code})" if value.is_list or value.multi else f"({value.code}) is not None"
+            return Test((value.code,), f"bool({A})" if value.is_list or value.multi else f"{A} is not None")
         if not isinstance(check.right, tuple):
             return self._to_field(check, op, value)
-        literals = [one for one in check.right if isinstance(one, Literal)]
-        constants = [self._typed(one, op, value) for one in literals]
+        constants = [self._typed(one, op, value) for one in check.right]
         if not constants:
-            return "False"
+            return Test((), "False")
         if value.is_list:
             return self._list(op, value, constants)
         if value.multi:
@@ -166,13 +201,13 @@ class Writer:
         words = "operator not supported list filters" if value.is_list else f"operator not supported for {what} filters"
         raise CheckError(at, f"filter error: '{check.op}' {words}", "it takes " + " ".join(sorted(allowed)))
 
-    def _typed(self, literal: Literal, op: str, value: Value) -> Any:
+    def _typed(self, literal: Word, op: str, value: Value) -> Any:
         try:
             return to_value(literal.text, value.type, op)
         except LiteralError as bad:
             raise CheckError(literal.at, bad.message, bad.hint) from None
 
-    def _to_field(self, check: Check, op: str, value: Value) -> str:
+    def _to_field(self, check: Check, op: str, value: Value) -> Test:
         call = check.right
         assert isinstance(call, Call)
         right, name = self._right(call)
@@ -187,11 +222,7 @@ class Writer:
             raise CheckError(
                 call.at, f"field on the left has type '{value.type}' while the right-hand side field '{name}' has "
                 f"incompatible type '{right.type}'")  # fmt: skip
-        a, b = self._local(), self._local()
-        there = "{x}" if value.is_list else "{x} is not None"
-        both = f"{there.format(x=f'({a} := {value.code})')} and {there.format(x=f'({b} := {right.code})')}"
-        test = pairs[op].format(a=a, b=b)
-        return f"bool({both} and {test})" if value.is_list else f"({both} and {test})"
+        return Test((value.code, right.code), pairs[op], "filled" if value.is_list else "there")
 
     def _right(self, call: Call) -> tuple[Value, str]:
         """(value, name for messages) of a right side that is no text."""
@@ -201,40 +232,49 @@ class Writer:
             raise CheckError(call.at, "val() takes exactly one field", "write it as val(proc.name)")
         return self.field(call.args[0]), call.args[0].name
 
-    def _list(self, op: str, value: Value, constants: list[Any]) -> str:
+    def _list(self, op: str, value: Value, constants: list[Any]) -> Test:
         wanted = self._set(constants)
-        local = self._local()
-        test = f"{wanted}.issuperset({local})" if op == "in" else f"not {wanted}.isdisjoint({local})"
-        return f"bool(({local} := {value.code}) and {test})"
+        body = f"{wanted}.issuperset({A})" if op == "in" else f"not {wanted}.isdisjoint({A})"
+        return Test((value.code,), body, "filled")
 
     def _set(self, constants: list[Any]) -> str:
         return self.constant("SET", frozenset(constants), lambda: frozenset(constants))
 
-    def _multi(self, op: str, modifier: str | None, value: Value, constants: list[Any]) -> str:
-        """Any of the values; of two ends, `!=` asks both to differ."""
-        one = "x"
-        test = self.test(op, modifier, value.type, one, constants)
-        if value.multi == "endpoints" and op == "!=":
-            local = self._local()
-            return f"bool(({local} := {value.code}) and all({test} for {one} in {local}))"
-        return f"any({test} for {one} in {value.code} or ())"
+    def _among(self, constants: list[Any]) -> str:
+        """What stands behind `in`."""
+        few = dict.fromkeys(constants)
+        if len(few) <= _INLINE and all(isinstance(one, str | int | bytes) for one in few):
+            return "{" + ", ".join(map(repr, few)) + "}"
+        return self._set(constants)
 
-    def _scalar(self, op: str, modifier: str | None, value: Value, constants: list[Any]) -> str:
-        if not modifier and value.type not in ("IPNET", "DOMAIN"):
-            if op == "=" or (op in ("in", "intersects") and len(constants) == 1):
-                return f"{value.code} == {self._plain(constants[0])}"
-            if op in ("in", "intersects"):
-                return f"{value.code} in {self._set(constants)}"
-        local = self._local()
-        return f"(({local} := {value.code}) is not None and {self.test(op, modifier, value.type, local, constants)})"
+    def _multi(self, op: str, modifier: str | None, value: Value, constants: list[Any]) -> Test:
+        """Any of the values; of two ends, `!=` asks both to differ."""
+        if not modifier and value.type not in ("IPNET", "DOMAIN") and op in ("=", "in", "intersects"):
+            if len(set(constants)) == 1:
+                return Test((value.code,), f"{self._plain(constants[0])} in {A}", "filled")
+            return Test((value.code,), f"not {self._set(constants)}.isdisjoint({A})", "filled")
+        one = self._satisfied(op, modifier, value.type, "x", constants)
+        every = value.multi == "endpoints" and op == "!="
+        return Test((value.code,), f"{'all' if every else 'any'}({one} for x in {A})", "filled")
+
+    def _scalar(self, op: str, modifier: str | None, value: Value, constants: list[Any]) -> Test:
+        if value.type not in ("IPNET", "DOMAIN"):
+            among = op in ("in", "intersects") or (op == "=" and modifier == "anyof")
+            if (op == "=" and not modifier) or (among and len(set(constants)) == 1):
+                if isinstance(constants[0], bool):
+                    return Test((value.code,), f"{A} is {constants[0]}")
+                return Test((value.code,), f"{A} == {self._plain(constants[0])}")
+            if among:
+                return Test((value.code,), f"{A} in {self._among(constants)}")
+        return Test((value.code,), self._satisfied(op, modifier, value.type, A, constants), "there")
 
     def _plain(self, constant: Any) -> str:
         if isinstance(constant, str | int | bytes):
             return repr(constant)
         return self.constant("CONST", constant, lambda: constant)
 
-    def test(self, op: str, modifier: str | None, kind: str, x: str, constants: list[Any]) -> str:
-        """The test of a value that is not None, held by the local `x`."""
+    def _satisfied(self, op: str, modifier: str | None, kind: str, x: str, constants: list[Any]) -> str:
+        """The test of a value that is not None, held by `x`."""
         if modifier is not None:
             return self._modified(op, modifier, kind, x, constants)
         if op in ("in", "intersects"):
@@ -242,7 +282,10 @@ class Writer:
         if op == "=":
             return self._member(kind, x, constants[:1])
         if op == "!=":
-            return f"not {self._member(kind, x, constants[:1])}"
+            constant = constants[0]
+            if kind in ("IPNET", "DOMAIN"):
+                return f"not {self._member(kind, x, [constant])}"
+            return f"{x} is {not constant}" if isinstance(constant, bool) else f"{x} != {self._plain(constant)}"
         return self._one(op, x, constants[0], constants)
 
     def _member(self, kind: str, x: str, constants: list[Any]) -> str:
@@ -253,7 +296,7 @@ class Writer:
             return f"domain_match({x}, {tuple(constants)!r})"
         if len(constants) == 1:
             return f"({x} == {self._plain(constants[0])})"
-        return f"({x} in {self._set(constants)})"
+        return f"({x} in {self._among(constants)})"
 
     def _one(self, op: str, x: str, constant: Any, constants: list[Any]) -> str:
         c = self._plain(constant)
@@ -271,7 +314,7 @@ class Writer:
             return f"{self.constant('REGEX', constant, lambda: regex_matcher(constant))}({x})"
         if op in ("glob", "iglob"):
             fold = op == "iglob"
-            return f"{self.constant('IGLOB' if fold else 'GLOB', constant, lambda: glob_matcher(constant, fold))}({x})"
+            return f"{self.constant(op.upper(), constant, lambda: glob_matcher(constant, fold))}({x})"
         assert op == "pmatch"
         return f"{self.constant('PATHS', tuple(constants), lambda: PathSet(constants).match)}({x})"
 
@@ -280,7 +323,10 @@ class Writer:
             return self._member(kind, x, constants)
         if modifier == "anyof" and op in ("startswith", "endswith"):
             return f"{x}.{op}({tuple(constants)!r})"
-        tests = [self.test(op, None, kind, x, [constant]) for constant in constants]
+        if modifier == "anyof" and op in ("regex", "glob", "iglob"):
+            name = self.constant(f"{op.upper()}S", tuple(constants), lambda: one_of(op, constants))
+            return f"{name}({x})"
+        tests = [self._satisfied(op, None, kind, x, [constant]) for constant in constants]
         if modifier == "oneof":
             return "(" + " + ".join(f"bool({test})" for test in tests) + ") == 1"
         return "(" + (" or " if modifier == "anyof" else " and ").join(tests) + ")"

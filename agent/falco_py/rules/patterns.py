@@ -115,6 +115,20 @@ def glob_matcher(pattern: str, fold: bool = False) -> Matcher:
     return lambda value: fullmatch(_clean(value)) is not None
 
 
+def one_of(op: str, patterns: Sequence[str]) -> Matcher:
+    """Is one of several `regex`, `glob` or `iglob` patterns satisfied? One expression tests them together."""
+    if op == "regex":
+        parts = [_clean(pattern) for pattern in patterns]
+    else:
+        parts = [f"(?{'i' if op == 'iglob' else ''}s:{_glob_to_regex(pattern)})" for pattern in patterns]
+    try:
+        fullmatch = _compiled("|".join(f"(?:{part})" for part in parts)).fullmatch
+    except (re2.error, ValueError):  # too large together, or two groups of one name
+        alone = [regex_matcher(p) if op == "regex" else glob_matcher(p, op == "iglob") for p in patterns]
+        return lambda value: any(matches(value) for matches in alone)
+    return lambda value: fullmatch(_clean(value)) is not None
+
+
 @lru_cache(_DYNAMIC_PATTERNS)
 def _glob_of(pattern: str, fold: bool) -> Matcher:
     return glob_matcher(pattern, fold)
@@ -143,11 +157,19 @@ class PathSet:
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._root = _PathNode()
+        plain: list[str] | None = []  # as they look in a value without repeated slashes; None when there are patterns
         for path in paths:
             node = self._root
-            for part in filter(None, path.split("/")):
+            parts = [part for part in path.split("/") if part]
+            for part in parts:
                 node = self._child(node, part)
             node.end = True
+            if any(c in path for c in "*?["):
+                plain = None
+            elif plain is not None:
+                plain.append("/" + "/".join(parts))
+        self._exact = None if plain is None else frozenset(plain)
+        self._below = () if plain is None else tuple(path.rstrip("/") + "/" for path in plain)
 
     @staticmethod
     def _child(node: _PathNode, part: str) -> _PathNode:
@@ -161,6 +183,8 @@ class PathSet:
         return child
 
     def match(self, path: str) -> bool:
+        if self._exact is not None and path[:1] == "/" and "//" not in path:
+            return path in self._exact or path.startswith(self._below)
         nodes = [self._root]
         if self._root.end:
             return True
