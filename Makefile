@@ -2,7 +2,7 @@
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-C_SOURCES = $(shell find bpf agent/falco_py/kernel -name '*.[ch]')
+C_SOURCES = $(shell find bpf agent/falco_py -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check format bench fuzz clean
@@ -38,5 +38,5 @@ fuzz: setup ## feed damaged rules to the loader for a minute
 clean: ## remove what was built, and .venv
 	@rm -rf $(VENV) build dist agent/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find agent -name __pycache__ -type d -prune -exec rm -rf {} +
-	@rm -f agent/falco_py/kernel/_ring*.so
+	@rm -f agent/falco_py/*/_*.so
 	@if [ -f bpf/Makefile ]; then $(MAKE) --no-print-directory -C bpf clean; fi

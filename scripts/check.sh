@@ -17,7 +17,7 @@ check() {
 c_format() {
 	# shellcheck disable=SC2046 # names of our own, without blanks
 	clang-format --style=file:bpf/.clang-format --dry-run --Werror --ferror-limit=3 \
-		$(find bpf agent/falco_py/kernel -name '*.[ch]')
+		$(find bpf agent/falco_py -name '*.[ch]')
 }
 
 check lint ruff check --quiet .

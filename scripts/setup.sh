@@ -117,7 +117,7 @@ fingerprint() {
 		"$VENV/bin/python" --version
 		pwd
 		cat pyproject.toml setup.py
-		cat agent/falco_py/kernel/_ring.c 2>/dev/null || true
+		cat agent/falco_py/*/_*.c
 	} | sha256sum | cut -d ' ' -f 1
 }
 

@@ -172,8 +172,6 @@ class Loop:
 
     def _heal_path(self, event: Event) -> None:
         """A path that the kernel program had to cut is read from /proc while the file is open; else it is marked."""
-        from dataclasses import replace
-
         fd = event.fd
         if fd is None or fd.name is None:
             return
@@ -187,7 +185,7 @@ class Loop:
             except OSError:
                 name = None
         whole = name is not None and name.startswith("/")
-        event.replace_fd(replace(fd, name=name if whole else "..." + fd.name, truncated=not whole))
+        event.replace_fd(fd._replace(name=name if whole else "..." + fd.name, truncated=not whole))
 
     def _housekeep(self) -> None:
         now = clock.now_boot_ns()

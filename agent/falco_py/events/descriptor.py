@@ -16,6 +16,7 @@ AF_NETLINK = 16
 _ANON_INODE_FS = 0x09041934
 _PIPE_FS = 0x50495045
 _PID_FS = 0x50494446
+_NAMELESS = frozenset((_ANON_INODE_FS, _PIPE_FS, _PID_FS))
 
 
 class Kind(NamedTuple):
@@ -91,6 +92,11 @@ def kind_of(fd: Fd, event_name: str) -> Kind:
     if kind == stat.S_IFIFO:
         return PIPE
     return FILE
+
+
+def is_plain(fd: Fd) -> bool:
+    """Is it an ordinary file or directory, or a named pipe: something shown by its path?"""
+    return fd.magic not in _NAMELESS and fd.name is not None and not fd.name.startswith("memfd:")
 
 
 def shown_name(fd: Fd, kind: Kind) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from . import descriptor, flags, sockets
+from . import _items, descriptor, flags, sockets
 from .model import Kernel, Op, Param, Row, User
 from .record import (
     ITEM_CUT,
@@ -20,15 +20,14 @@ from .record import (
     Fd,
     Header,
     IpAddress,
-    Items,
     PathItem,
     SockAddr,
     absolute_path,
     decode_fd,
     decode_sockaddr,
     decode_value,
-    split_items,
     text,
+    unpack_item,
 )
 
 _FMODE_CREATED = 0x100000  # include/linux/fs.h
@@ -37,7 +36,7 @@ _LAYER_FLAG = {0: 0, 1: 0x8000, 2: 0x10000}  # FD_UPPER_LAYER, FD_LOWER_LAYER
 _CREAT_LAYER_FLAG = {0: 0, 1: 1, 2: 2}
 _RESULT_NAMES = frozenset(("res", "fd"))
 _NO_FD = Fd(-1, 0, 0, 0, 0, 0, 0, 0, None, False, False, None)
-_LATER = object()
+_UNREAD = object()
 _OPENS = frozenset(("open", "openat", "openat2", "creat"))
 
 
@@ -68,10 +67,12 @@ class Event:
     """
 
     __slots__ = (
+        "_above",
         "_args",
         "_ends",
         "_fd",
         "_name_changed",
+        "_starts",
         "header",
         "life",
         "num",
@@ -95,8 +96,10 @@ class Event:
         self.life: Any = None  # record.Exec, record.Exit or None
         self.socket_names: sockets.SocketNames | None = None
         self.spelling = 0
+        self._above: list[Any] | None = None
         self._fd: Fd | None = None
         self._args: list[Any] | None = None
+        self._starts: list[int] | None = None  # of the parameters' items in the payload
         self._ends: sockets.Ends | None = None
         self._name_changed: bool | None = None
 
@@ -110,45 +113,75 @@ class Event:
         """The return value; None for events that carry none."""
         return self.header.ret if _has_result(self.row) else None
 
+    @property
+    def ancestors(self) -> list[Any]:
+        """Parent, grandparent and so on as the process table knows them at the event."""
+        above = self._above
+        if above is None:
+            above = self._above = list(self.table.ancestors(self.process))
+        return above
+
     # Parameters
 
     def arg(self, index: int) -> Any:
         """The typed value of parameter `index`: int, str, bytes, PathItem, SockAddr, tuple, or None when missing."""
         args = self._args
         if args is None:
-            args = self._args = self._decode()
+            args = self._args = [_UNREAD] * len(self.row.params)
         if not 0 <= index < len(args):
             return None
         value = args[index]
-        if value is _LATER:
-            param = self.row.params[index]
-            assert isinstance(param.source, User)
-            value = args[index] = self._user_value(param.source.what)
+        if value is _UNREAD:
+            value = args[index] = self._read(index)
         return value
 
-    def _decode(self) -> list[Any]:
-        items = split_items(self.payload) if self.payload else []
-        at = 0
-        if items and items[0][0] == ITEM_FD:
-            self._fd = decode_fd(items[0][2])
-            at = 1
-        values: list[Any] = []
-        for param in self.row.params:
-            if isinstance(param.source, User):
-                values.append(_LATER)  # it may be made of other parameters
-                continue
-            value, at = _kernel_value(param, param.source, items, at)
-            values.append(self._with_open_facts(param, value))
-        return values
+    def number(self, index: int) -> int | None:
+        """Parameter `index` as the number that the kernel was passed; None when it is none or missing."""
+        place = self.row.places[index]
+        return None if place is None else _items.number(self.payload, place)
 
-    def _with_open_facts(self, param: Param, value: Any) -> Any:
+    def _read(self, index: int) -> Any:
+        row = self.row
+        param = row.params[index]
+        source = param.source
+        if isinstance(source, User):
+            return self._user_value(source.what)
+        payload = self.payload
+        starts = self._starts
+        if starts is None:
+            starts = self._starts = _items.starts(payload)
+        place = row.places[index]
+        if place is None or place >= len(starts):
+            return None
+        at = starts[place]
+        size, tag, item_flags = unpack_item(payload, at)
+        raw = payload[at + 4 : at + 4 + size]
+        if source.op == Op.PATH:
+            base = starts[place + 1] if place + 1 < len(starts) else None
+            return self._path(tag, item_flags, raw, base)
+        value = _kernel_value(param, source, tag, raw)
+        if param.table == "file_flags" and row.name in _OPENS and isinstance(value, int):
+            return self._with_open_facts(value)
+        return value
+
+    def _path(self, tag: int, item_flags: int, raw: bytes, base: int | None) -> PathItem | None:
+        """`base`: where the item of the directory begins."""
+        if tag != ITEM_PATH:
+            return None
+        directory = None
+        if base is not None:
+            size, dir_tag, dir_flags = unpack_item(self.payload, base)
+            if dir_tag == ITEM_DIR and not dir_flags & ITEM_CUT:
+                directory = text(self.payload[base + 4 : base + 4 + size])
+        return PathItem(text(raw), directory, bool(item_flags & ITEM_CUT))
+
+    def _with_open_facts(self, value: int) -> int:
         """The flags of an open also tell whether it made the file, and the overlay layer, as Falco's driver does."""
-        if param.table == "file_flags" and self.row.name in _OPENS and isinstance(value, int):
-            fd = self.fd
-            if fd is not None:
-                if fd.file_mode & _FMODE_CREATED:
-                    value |= _O_F_CREATED
-                value |= _LAYER_FLAG.get(fd.layer, 0)
+        fd = self.fd
+        if fd is not None:
+            if fd.file_mode & _FMODE_CREATED:
+                value |= _O_F_CREATED
+            value |= _LAYER_FLAG.get(fd.layer, 0)
         return value
 
     def _user_value(self, what: str) -> Any:
@@ -240,6 +273,8 @@ class Event:
                     return absolute
             if fd.name is None:
                 return None
+        if descriptor.is_plain(fd):
+            return fd.name
         return descriptor.shown_name(fd, descriptor.kind_of(fd, self.row.name))
 
     @property
@@ -356,38 +391,23 @@ def _collapse(raw: str) -> str:
     return raw
 
 
-def _kernel_value(param: Param, source: Kernel, items: Items, at: int) -> tuple[Any, int]:
-    """The value of a parameter that the kernel extracted, and the index of the next item."""
-    if at >= len(items):
-        return None, at
-    tag, item_flags, raw = items[at]
-    at += 1
-    if source.op == Op.PATH:
-        base = None
-        if at < len(items):
-            dir_tag, dir_flags, directory = items[at]
-            at += 1
-            if dir_tag == ITEM_DIR and not dir_flags & ITEM_CUT:
-                base = text(directory)
-        if tag != ITEM_PATH:
-            return None, at
-        return PathItem(text(raw), base, bool(item_flags & ITEM_CUT)), at
+def _kernel_value(param: Param, source: Kernel, tag: int, raw: bytes) -> Any:
+    """The value of a parameter that the kernel extracted; paths apart, which have two items."""
     if tag == ITEM_NULL:
-        return None, at
-    if source.op in (Op.VALUE, Op.MEMORY):
+        return None
+    op = source.op
+    if op == Op.VALUE or op == Op.MEMORY:
         value = decode_value(raw)
         if value is None:
-            return None, at
-        if param.type.startswith("U") and value < 0:
+            return None
+        if value < 0 and param.type.startswith("U"):
             value &= 0xFFFFFFFFFFFFFFFF
-        if param.table is not None:
-            value = flags.translate(param.table, value)
-        return value, at
-    if source.op == Op.STRING:
-        return text(raw), at
-    if source.op in (Op.SOCKADDR, Op.MSGNAME):
-        return decode_sockaddr(raw), at
-    return raw, at
+        return flags.translate(param.table, value) if param.table is not None else value
+    if op == Op.STRING:
+        return text(raw)
+    if op in (Op.SOCKADDR, Op.MSGNAME):
+        return decode_sockaddr(raw)
+    return raw
 
 
 __all__ = ["Event", "absolute_path"]

@@ -338,6 +338,7 @@ _MASKS = {name: _all_bits(TABLES[name]) for name in _SAME_BITS}
 
 
 @lru_cache(maxsize=8192)
+@lru_cache(maxsize=8192)
 def translate(table: str, kernel_value: int, machine: str = MACHINE) -> int:
     """Falco's value for what the kernel was given; the value itself where both agree or the table is not known."""
     special = _SPECIAL.get(table)

@@ -82,6 +82,18 @@ class Row:
     fd: int | None = None
     flags: frozenset[str] = field(default_factory=frozenset)
     generic: bool = False
+    places: tuple[int | None, ...] = field(init=False, default=())  # of each parameter: its first item in the record
+
+    def __post_init__(self) -> None:
+        places: list[int | None] = []
+        at = 0
+        for param in self.params:
+            if isinstance(param.source, Kernel):
+                places.append(at)
+                at += 2 if param.source.op == Op.PATH else 1  # the directory follows a path
+            else:
+                places.append(None)
+        object.__setattr__(self, "places", tuple(places))
 
     @property
     def kernel_params(self) -> tuple[tuple[int, Kernel], ...]:

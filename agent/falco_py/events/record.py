@@ -14,7 +14,9 @@ import struct
 import sys
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from typing import NamedTuple, cast
+
+from . import _items
 
 KIND_SYSCALL, KIND_EXEC, KIND_FORK, KIND_EXIT, KIND_STATE = range(5)
 
@@ -83,8 +85,7 @@ class Sock:
     peer_ptr: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fd:
+class Fd(NamedTuple):
     """An fd as the kernel saw it at the event: a path (`name`) or a socket (`sock`).
 
     `num` is negative and everything else None or 0 when the call that should have made it failed.
@@ -199,14 +200,14 @@ class StateChange(NamedTuple):
 
 # The layout of a record, shared with bpf/lib/types.h. "=": native order, no padding beyond what is written.
 _ITEM = struct.Struct("=HBB")
-_FD = struct.Struct("=iHBBIIQII")
+unpack_item = _ITEM.unpack_from  # (size, tag, flags)
 _SOCK = struct.Struct("=HHHBBHHI16s16sQQ108s4x")
 _EXEC = struct.Struct("=11I3iIIQQQQQQQQQQ")
 _FORK = struct.Struct("=IIIIQQQ16s")
 _EXIT = struct.Struct("=II")
 _VALUE = struct.Struct("=q")
 
-FD_SOCK, FD_CUT, FD_DELETED, FD_DETACHED, FD_FILE = 1, 2, 4, 8, 16
+FD_SOCK, FD_CUT, FD_DELETED, FD_DETACHED, FD_FILE = 1, 2, 4, 8, 16  # flags of struct fd_facts
 CGROUP_SUBSYSTEMS = ("", "memory", "cpu", "cpuset", "devices", "pids")  # in the order of exec_cgroups()
 
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
@@ -292,32 +293,10 @@ def _decode_sock(raw: bytes) -> Sock | None:
 
 def decode_fd(raw: bytes) -> Fd | None:
     """An ITEM_FD: struct fd_facts, then struct sock_facts or a path."""
-    if len(raw) < _FD.size:
-        return None
-    num, mode, layer, flags, dev, magic, ino, file_flags, file_mode = _FD.unpack_from(raw)
-    rest = raw[_FD.size :]
-    name = None
-    sock = None
-    if flags & FD_SOCK:
-        sock = _decode_sock(rest)
-    elif flags & FD_FILE:
-        name = text(rest)
-        if flags & FD_DETACHED:
-            name = name[1:]
-    return Fd(
-        num=num,
-        mode=mode,
-        dev=dev,
-        ino=ino,
-        magic=magic,
-        file_flags=file_flags,
-        file_mode=file_mode,
-        layer=layer,
-        name=name,
-        truncated=bool(flags & FD_CUT),
-        deleted=bool(flags & FD_DELETED),
-        sock=sock,
-    )
+    fd = _items.fd(Fd, raw)
+    if fd is not None and fd.sock is not None:  # still the bytes of its facts
+        return fd._replace(sock=_decode_sock(cast("bytes", fd.sock)))
+    return fd
 
 
 def decode_value(raw: bytes) -> int | None:

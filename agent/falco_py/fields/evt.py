@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from falco_py.events import syscalls, text
+from falco_py.events.flags import translate
 from falco_py.events.record import PathItem
 
 from .model import Field, FieldType, fixed, row
@@ -153,8 +154,8 @@ def open_flag(e: Event, flag: int) -> bool:
     index = _FLAGS_AT.get(e.row.name)
     if index is None:
         return False
-    flags = e.arg(index)
-    return isinstance(flags, int) and flags & flag != 0
+    flags = e.number(index)
+    return flags is not None and translate("file_flags", flags) & flag != 0
 
 
 def is_open_exec(e: Event) -> bool:

@@ -29,10 +29,8 @@ def ancestor_at(e: Event, level: int) -> Any:
     """Level 0 is the process itself, 1 its parent."""
     if level == 0:
         return e.process
-    for count, process in enumerate(e.table.ancestors(e.process), 1):
-        if count == level:
-            return process
-    return None
+    above = e.ancestors
+    return above[level - 1] if level <= len(above) else None
 
 
 def value_of(process: Any, name: str) -> Any:
@@ -45,11 +43,11 @@ def value_of(process: Any, name: str) -> Any:
 
 def all_of(e: Event, name: str) -> tuple[Any, ...] | None:
     """A fact of all ancestors, nearest first, the process itself not included; None without ancestors."""
-    return tuple(value_of(process, name) for process in e.table.ancestors(e.process)) or None
+    return tuple(value_of(process, name) for process in e.ancestors) or None
 
 
 def joined(e: Event, name: str) -> str:
-    return " ".join(value_of(process, name) for process in e.table.ancestors(e.process))
+    return " ".join(value_of(process, name) for process in e.ancestors)
 
 
 def arg_of(e: Event, index: int) -> str:
@@ -71,7 +69,7 @@ def env_of(e: Event, name: str) -> str:
 
 def ancestor_env(e: Event, name: str) -> str | None:
     """The variable of the nearest ancestor that has it."""
-    for count, process in enumerate(e.table.ancestors(e.process)):
+    for count, process in enumerate(e.ancestors):
         if count >= ENV_ANCESTORS_MAX:
             break
         value = env_value(process.env, name)
@@ -105,7 +103,7 @@ def login_shell_id(e: Event) -> int | None:
 
 def _self_and_ancestors(e: Event) -> Iterator[Any]:
     yield e.process
-    yield from e.table.ancestors(e.process)
+    yield from e.ancestors
 
 
 def leader(e: Event, group: str) -> Any:

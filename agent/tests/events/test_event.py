@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from falco_py.events import record, sockets
+from falco_py.events import _items, record, sockets
 from falco_py.events.event import Event
 from falco_py.events.record import (
     AF_INET,
@@ -74,6 +74,12 @@ def test_open_flags_tell_creation_and_layer() -> None:
     assert flags & 0x8000  # FD_UPPER_LAYER
     assert flags & 0x4  # O_CREAT
     assert flags & 0x2  # O_WRONLY
+
+
+def test_a_number_is_read_without_the_other_parameters() -> None:
+    event = openat("../shadow", "/etc/shadow", base="/etc/ssh", flags=0o101)
+    assert [event.number(index) for index in range(len(event.row.params))] == [None, -100, None, 0o101, 0, None, None]
+    assert event.arg(3) == 6  # the same parameter in Falco's numbers
 
 
 def test_an_unreadable_name_leaves_the_other_parameters() -> None:
@@ -185,6 +191,21 @@ def test_no_bytes_make_an_event_raise(name: str, payload: bytes, ret: int, spell
     event.other_spelling()
     for index in range(-1, len(event.row.params) + 1):
         event.arg(index)
+        if 0 <= index < len(event.row.params):
+            event.number(index)
+
+
+def whole_items(payload: bytes) -> list[tuple[int, int, bytes]]:
+    """The items that the native reader finds, with a leading fd item put back."""
+    starts = _items.starts(payload)
+    first = split_items(payload)[:1]
+    if first and first[0][0] == ITEM_FD:
+        starts = [0, *starts]
+    found = []
+    for at in starts:
+        size, tag, flags = record.unpack_item(payload, at)
+        found.append((tag, flags, payload[at + 4 : at + 4 + size]))
+    return found
 
 
 @settings(max_examples=500, deadline=None)
@@ -193,6 +214,7 @@ def test_no_bytes_make_a_life_record_raise(payload: bytes) -> None:
     decode_exec(payload)
     decode_fork(payload)
     decode_exit(payload)
+    assert whole_items(payload) == split_items(payload)
     for tag, _, raw in split_items(payload):
         if tag == ITEM_SOCKADDR:
             decode_sockaddr(raw)

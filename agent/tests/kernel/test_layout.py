@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from falco_py.kernel import tables
 ROOT = Path(__file__).parents[3]
 TYPES = ROOT / "bpf/lib/types.h"
 READER = ROOT / "agent/falco_py/kernel/_ring.c"
+ITEMS = ROOT / "agent/falco_py/events/_items.c"
+FD_FACTS = struct.calcsize("=iHBBIIQII")
 
 
-def _header_fields(path: Path) -> list[tuple[str, str]]:
-    body = re.search(r"struct header \{(.*?)\};", path.read_text(), re.DOTALL)
+def _members(path: Path, name: str) -> list[tuple[str, str]]:
+    body = re.search(rf"struct {name} \{{(.*?)\}};", path.read_text(), re.DOTALL)
     assert body is not None
     return [
         (kind.replace("uint", "u").replace("int", "s").replace("_t", ""), name)
@@ -28,22 +31,35 @@ def _header_fields(path: Path) -> list[tuple[str, str]]:
 
 
 def test_both_headers_in_c_have_the_same_members() -> None:
-    assert _header_fields(TYPES) == _header_fields(READER)
+    assert _members(TYPES, "header") == _members(READER, "header")
+
+
+def test_the_reader_of_items_knows_the_layout_of_the_kernel_side() -> None:
+    assert _members(TYPES, "fd_facts") == _members(ITEMS, "fd_facts")
+    known = {**_enum("ITEM_", ""), **_enum("FD_", "")}
+    defined = {name: int(value) for name, value in re.findall(r"#define (\w+)\s+(\d+)", ITEMS.read_text())}
+    assert {name: known[name] for name in defined if name != "FD_MEMBERS"} == {
+        name: value for name, value in defined.items() if name != "FD_MEMBERS"
+    }
 
 
 def test_the_header_tuple_has_the_members_of_the_c_header() -> None:
-    names = [name for _, name in _header_fields(TYPES) if name != "len"]
+    names = [name for _, name in _members(TYPES, "header") if name != "len"]
     assert names == list(record.Header._fields)
 
 
-def _enum(prefix: str) -> dict[str, int]:
+def _enum(prefix: str, cut: str | None = None) -> dict[str, int]:
     values: dict[str, int] = {}
     for body in re.findall(r"enum \w+ \{(.*?)\};", TYPES.read_text(), re.DOTALL):
         last = -1
         for name, value in re.findall(r"(\w+)(?: = (\w+))?,", body):
             last = int(value, 0) if value else last + 1
             values[name] = last
-    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix if cut is None else cut): value
+        for name, value in values.items()
+        if name.startswith(prefix)
+    }
 
 
 def test_operation_numbers_agree() -> None:
@@ -65,7 +81,7 @@ def test_structures_have_the_sizes_that_python_unpacks(tmp_path: Path) -> None:
     assert clang, "clang is needed to build the BPF objects"
     sizes = {
         "item": record._ITEM.size,
-        "fd_facts": record._FD.size,
+        "fd_facts": FD_FACTS,
         "sock_facts": record._SOCK.size,
         "exec_facts": record._EXEC.size,
         "fork_facts": record._FORK.size,
