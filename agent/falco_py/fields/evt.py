@@ -284,14 +284,24 @@ ROWS: tuple[Field, ...] = (
     _row("evt.latency.s", T.RELTIME, "Always 0.", "0", "DEC", deprecated=True),
     _row("evt.latency.ns", T.RELTIME, "Always 0.", "0", "10_PADDED_DEC", deprecated=True),
     _row("evt.latency.human", T.CHARBUF, "Always 0ns.", "'0ns'", deprecated=True),
-    _row("evt.deltatime", T.RELTIME, "Time since the event before that a rule asked for, ns.", "delta_ns(e)", "DEC"),
-    _row("evt.deltatime.s", T.RELTIME, "Whole seconds of evt.deltatime.", "delta_ns(e) // 1000000000", "DEC"),
+    _row(
+        "evt.deltatime",
+        T.RELTIME,
+        "Time since the event before that a rule asked for, ns.",
+        "delta_ns(e)",
+        "DEC",
+        pinned=True,
+    ),
+    _row(
+        "evt.deltatime.s", T.RELTIME, "Whole seconds of evt.deltatime.", "delta_ns(e) // 1000000000", "DEC", pinned=True
+    ),
     _row(
         "evt.deltatime.ns",
         T.RELTIME,
         "Nanoseconds of evt.deltatime below a second.",
         "delta_ns(e) % 1000000000",
         "10_PADDED_DEC",
+        pinned=True,
     ),
     _row("evt.dir", T.CHARBUF, "Always <: events are made when a call returns.", "'<'", "DIR", deprecated=True),
     _row(
@@ -328,10 +338,11 @@ ROWS: tuple[Field, ...] = (
         "category(e)",
     ),
     _row("evt.cpu", T.INT16, "Number of the CPU.", "e.header.cpu", "ID"),
-    _row("evt.args", T.CHARBUF, "All parameters as name=value.", "args_text(e)"),
-    _row("evt.info", T.CHARBUF, "The same as evt.args.", "args_text(e)"),
+    _row("evt.args", T.CHARBUF, "All parameters as name=value.", "args_text(e)", cost_ns=10_000),
+    _row("evt.info", T.CHARBUF, "The same as evt.args.", "args_text(e)", cost_ns=10_000),
     Field(
         name="evt.arg",
+        cost_ns=2000,
         klass=_K,
         type=T.CHARBUF,
         doc="One parameter as text, by name (evt.arg.flags) or by number (evt.arg[0]); names rather than numbers "
@@ -387,6 +398,7 @@ ROWS: tuple[Field, ...] = (
     _row("evt.count.exit", T.UINT32, "Always 1.", "1", "DEC"),
     Field(
         name="evt.around",
+        pinned=True,  # its equality is no equality of values
         klass=_K,
         type=T.UINT64,
         doc="evt.around[T]=D: whether the event is at most D milliseconds away from the epoch time T in ns.",

@@ -67,6 +67,8 @@ class Field:
     likewise, except that `!=` asks all to differ. `print_code` and `json_code` read the value for output text and for
     JSON when it is not the one that filters compare. `type_of` gives the type when it depends on the argument.
     `process_fixed`: constant between one exec and the next of a process. `source`: the events that have the field.
+    `cost_ns`: roughly what reading the value takes; cheap values are asked for first. `pinned`: whether and when the
+    value is read makes a difference, so conditions that use it are tested exactly as they are written.
     """
 
     name: str
@@ -86,6 +88,8 @@ class Field:
     multi: Literal["", "any", "endpoints"] = ""
     check_arg: Callable[[str], str | None] | None = None
     process_fixed: bool = False
+    cost_ns: int = 200
+    pinned: bool = False
     print_code: Callable[[str | None], str] | None = None
     json_code: Callable[[str | None], str] | None = None
     type_of: Callable[[str | None], FieldType] | None = None

@@ -204,6 +204,7 @@ def _ancestor_row(name: str, attribute: str, doc: str) -> Field:
         multi="any",
         no_rhs=True,
         no_transformer=True,
+        cost_ns=2000,
         check_arg=index_error(name),
     )
 

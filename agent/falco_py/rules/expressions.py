@@ -7,11 +7,12 @@ value of the field's type; everything wrong with field, operator or value is a `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import transformers
+from .costs import body_ns, likely
 from .literals import LiteralError, allowed_operators, to_value
 from .patterns import ENV as PATTERN_ENV
 from .patterns import PathSet, glob_matcher, lower, one_of, regex_matcher
@@ -44,6 +45,7 @@ _PAIRS = {
 }
 _LIST_PAIRS = {"in": f"set({A}).issubset({B})", "intersects": f"not set({A}).isdisjoint({B})"}
 _INLINE = 6  # sets up to this size stand in the source, larger ones get a name
+_CALL_NS = 100
 _MAX_CALLS = 20  # transformers inside each other
 
 
@@ -56,12 +58,18 @@ class Test:
     """`body` is true when the values satisfy the comparison; they stand in it as the marks A and B.
 
     `needs` says when it may be evaluated: always, when the values are `there` (not None), or `filled` (not empty
-    either). Otherwise the comparison is false.
+    either). Otherwise the comparison is false. `names`, `read_ns`: spelling and cost of the values. `body_ns`: cost of
+    the body, `likely`: how often it is true (see costs). `pinned`: as in `Value`.
     """
 
     values: tuple[str, ...]
     body: str
     needs: Literal["", "there", "filled"] = ""
+    names: tuple[str, ...] = field(default=(), compare=False)
+    read_ns: tuple[int, ...] = field(default=(), compare=False)
+    body_ns: int = field(default=0, compare=False)
+    likely: float = field(default=0.5, compare=False)
+    pinned: bool = field(default=False, compare=False)
 
     def expression(self, names: tuple[str, ...] = ("v", "w")) -> str:
         """As one expression; `names` are locals of its own that it may set."""
@@ -91,6 +99,8 @@ class Writer:
         self.names: dict[str, Any] = {**catalogue.ENV, **PATTERN_ENV, "in_nets": _in_nets}
         self._constants: dict[tuple[str, Any], str] = {}
         self._calls = 0
+        self._tests: dict[Check, Test] = {}
+        self._fields: dict[tuple[str, str | None, bool], Value] = {}
 
     # Names
 
@@ -110,6 +120,13 @@ class Writer:
     # Left sides
 
     def field(self, expr: FieldExpr, *, transformed: bool = False) -> Value:
+        key = expr.name, expr.arg, transformed
+        found = self._fields.get(key)
+        if found is None:
+            found = self._fields[key] = self._field(expr, transformed)
+        return found
+
+    def _field(self, expr: FieldExpr, transformed: bool) -> Value:
         written = expr.name if expr.arg is None else f"{expr.name}[{expr.arg}]"
         found = self.catalogue.lookup(written)
         if found is None:
@@ -126,7 +143,9 @@ class Writer:
             raise CheckError(expr.at, f"field '{field.name}' does not support transformers")
         kind = field.type_of(arg) if field.type_of is not None else field.type
         multi = field.multi if arg is None else ""
-        return Value(field.code(arg), str(kind), field.is_list, multi, field.no_rhs)
+        return Value(
+            field.code(arg), str(kind), field.is_list, multi, field.no_rhs, written, field.cost_ns, field.pinned
+        )
 
     def unknown(self, expr: FieldExpr, written: str) -> CheckError:
         reason = self.catalogue.refused(written) or self.catalogue.refused(expr.name)
@@ -152,19 +171,24 @@ class Writer:
         try:
             if self._calls > _MAX_CALLS:
                 raise CheckError(call.at, f"more than {_MAX_CALLS} transformers inside each other")
-            return transformers.write(call, self._argument)
+            read: list[Value] = []
+            made = transformers.write(call, lambda operand: self._argument(operand, read))
+            cost = _CALL_NS + sum(one.cost_ns for one in read)
+            name = "_".join((call.name, *(one.name for one in read if one.name)))
+            return replace(made, name=name, cost_ns=cost, pinned=any(one.pinned for one in read))
         except transformers.CallError as bad:
             raise CheckError(call.at, bad.message, bad.hint) from None
         finally:
             self._calls -= 1
 
-    def _argument(self, operand: Any) -> Value:
-        if isinstance(operand, FieldExpr):
-            return self.field(operand, transformed=True)
-        if isinstance(operand, Call):
-            return self._call(operand)
+    def _argument(self, operand: Any, read: list[Value]) -> Value:
+        """`read` gets the values that the argument is made of."""
+        if isinstance(operand, FieldExpr | Call):
+            value = self.field(operand, transformed=True) if isinstance(operand, FieldExpr) else self._call(operand)
+            read.append(value)
+            return value
         if isinstance(operand, ListExpr):
-            items = [self._argument(item) for item in operand.items]
+            items = [self._argument(item, read) for item in operand.items]
             return Value("(" + "".join(f"{item.code}, " for item in items) + ")", "CHARBUF", is_list=True)
         assert isinstance(operand, Word)
         return Value(repr(operand.text), "CHARBUF")
@@ -177,21 +201,42 @@ class Writer:
 
     def test(self, check: Check) -> Test:
         """Raises CheckError."""
+        found = self._tests.get(check)
+        if found is None:
+            found = self._tests[check] = self._test(check)
+        return found
+
+    def _test(self, check: Check) -> Test:
         op = "=" if check.op == "==" else check.op
         value = self.left(check.left)
         self._allowed(check, op, value)
+        made, constants = self._written(check, op, value)
+        right = [value]
+        if isinstance(check.right, Call):
+            right.append(self._right(check.right)[0])
+        return replace(
+            made,
+            names=tuple(one.name for one in right),
+            read_ns=tuple(one.cost_ns for one in right),
+            body_ns=body_ns(op, value.type, len(constants)),
+            likely=likely(op, value.name, constants),
+            pinned=any(one.pinned for one in right),
+        )
+
+    def _written(self, check: Check, op: str, value: Value) -> tuple[Test, list[Any]]:
+        """The test without its costs, and the constants that it compares with."""
         if op == "exists":
-            return Test((value.code,), f"bool({A})" if value.is_list or value.multi else f"{A} is not None")
+            return Test((value.code,), f"bool({A})" if value.is_list or value.multi else f"{A} is not None"), []
         if not isinstance(check.right, tuple):
-            return self._to_field(check, op, value)
+            return self._to_field(check, op, value), []
         constants = [self._typed(one, op, value) for one in check.right]
         if not constants:
-            return Test((), "False")
+            return Test((), "False"), []
         if value.is_list:
-            return self._list(op, value, constants)
+            return self._list(op, value, constants), constants
         if value.multi:
-            return self._multi(op, check.modifier, value, constants)
-        return self._scalar(op, check.modifier, value, constants)
+            return self._multi(op, check.modifier, value, constants), constants
+        return self._scalar(op, check.modifier, value, constants), constants
 
     def _allowed(self, check: Check, op: str, value: Value) -> None:
         at = check.left.at
@@ -258,6 +303,9 @@ class Writer:
         return Test((value.code,), f"{'all' if every else 'any'}({one} for x in {A})", "filled")
 
     def _scalar(self, op: str, modifier: str | None, value: Value, constants: list[Any]) -> Test:
+        if op == "icontains":  # lowered once for all that ask
+            value, op = replace(value, code=f"_lower({value.code})"), "contains"
+            constants = [lower(constant) for constant in constants]
         if value.type not in ("IPNET", "DOMAIN"):
             among = op in ("in", "intersects") or (op == "=" and modifier == "anyof")
             if (op == "=" and not modifier) or (among and len(set(constants)) == 1):

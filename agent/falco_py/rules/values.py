@@ -11,10 +11,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """`multi` is that of the field (fields.model.Field)."""
+    """`multi` and `pinned` are those of the field (fields.model.Field); `name` is how a rule spells the value.
+
+    `cost_ns`: roughly what reading it takes.
+    """
 
     code: str
     type: str
     is_list: bool = False
     multi: str = ""
     no_rhs: bool = False
+    name: str = ""
+    cost_ns: int = 0
+    pinned: bool = False
