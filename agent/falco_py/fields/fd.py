@@ -247,7 +247,7 @@ ROWS: tuple[Field, ...] = (
     _row("fd.dev.major", T.INT32, "Major device number.", "fd_device_major(e)", "DEC"),
     _row("fd.dev.minor", T.INT32, "Minor device number.", "fd_device_minor(e)", "DEC"),
     _row("fd.ino", T.INT64, "Inode number.", "fd_inode(e)", "DEC"),
-    _row("fd.nameraw", T.CHARBUF, "Path as it was passed.", "e.fd_nameraw"),
+    _row("fd.nameraw", T.CHARBUF, "Path as it was passed.", "e.fd_nameraw", cost_ns=1500),
     Field(
         name="fd.types",
         cost_ns=100_000,

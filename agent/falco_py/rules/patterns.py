@@ -109,8 +109,35 @@ def _bracket(body: str) -> str:
     return expression if check_regex(expression) is None else re2.escape(f"[{body}]")
 
 
+def _stars_matcher(pattern: str) -> Matcher:
+    """A glob of plain text and `*`, which is most of them: found from left to right, many times as fast as RE2."""
+    if "*" not in pattern:
+        return lambda value: value == pattern
+    first, *middle, last = pattern.split("*")
+    inner = tuple(part for part in middle if part)
+    if not first and not last and len(inner) == 1:
+        word = inner[0]
+        return lambda value: word in value
+    least = len(first) + len(last)
+
+    def matches(value: str) -> bool:
+        if len(value) < least or not value.startswith(first) or not value.endswith(last):
+            return False
+        at, end = len(first), len(value) - len(last)
+        for part in inner:
+            found = value.find(part, at, end)
+            if found < 0:
+                return False
+            at = found + len(part)
+        return True
+
+    return matches
+
+
 def glob_matcher(pattern: str, fold: bool = False) -> Matcher:
     """fnmatch(3) without flags: `*` and `?` match a slash too. `fold`: letter case does not count."""
+    if not fold and pattern.isascii() and not any(c in pattern for c in "?[\\"):
+        return _stars_matcher(pattern)
     fullmatch = _compiled(f"(?{'i' if fold else ''}s){_glob_to_regex(pattern)}").fullmatch
     return lambda value: fullmatch(_clean(value)) is not None
 

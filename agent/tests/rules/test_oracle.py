@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from falco_py.rules.syntax import Node
 
 WORDS = ("a", "b", "A", "ab", "bin/sh", "/etc", "/etc/passwd", "/etcx", "//etc//a/", "é", "É.B", "a*", "?b", "", "/")
-PATTERNS = ("a", "*", "a*", "?", "*/etc*", "[ab]*", "[!a]", "A?", "")
+PATTERNS = ("a", "*", "/*c*s*", "**b*", "*a*A*", "a*b", "/etc*", "a*", "?", "*/etc*", "[ab]*", "[!a]", "A?", "")
 REGEXES = ("a.*", "(a|ab)", "[A-Z]+", ".*etc.*", "a?b?", "é")
 PORTS = ("0", "1", "2", "65535", "65537")
 NUMBERS = ("0", "1", "2", "+2", "-1", "65535", "65537")

@@ -150,3 +150,8 @@ def test_getopt_finds_letters_and_their_values() -> None:
     assert get_options(("-bval",), "b:", "b") == ("val",)
     assert get_options(("x",), "a") is None
     assert get_options(None, "a") is None
+
+
+@given(st.text("ab/*", max_size=8), st.text("ab/", max_size=12))
+def test_a_glob_of_stars_matches_what_fnmatch_matches(pattern: str, value: str) -> None:
+    assert glob_matcher(pattern)(value) is fnmatch.fnmatchcase(value, pattern)
