@@ -31,6 +31,7 @@ format: setup ## put the sources into the house's form
 
 bench: setup ## measure the agent's own cost
 	@cd agent && ../$(PYTHON) -m benchmarks
+	@cd agent && ../$(PYTHON) -m benchmarks.match ../rules/falco_rules.yaml
 
 fuzz: setup ## feed damaged rules to the loader for a minute
 	@cd agent && ../$(PYTHON) -m fuzz

@@ -71,6 +71,8 @@ class Event:
         "_args",
         "_ends",
         "_fd",
+        "_kind",
+        "_name",
         "_name_changed",
         "_starts",
         "header",
@@ -98,6 +100,8 @@ class Event:
         self.spelling = 0
         self._above: list[Any] | None = None
         self._fd: Fd | None = None
+        self._kind: descriptor.Kind | None = None
+        self._name: Any = _UNREAD  # the resolved one
         self._args: list[Any] | None = None
         self._starts: list[int] | None = None  # of the parameters' items in the payload
         self._ends: sockets.Ends | None = None
@@ -225,6 +229,8 @@ class Event:
     def replace_fd(self, fd: Fd) -> None:
         """Puts in what was found out later (a path that was cut in the kernel)."""
         self._fd = fd
+        self._kind = None
+        self._name = _UNREAD
 
     @property
     def fd_num(self) -> int | None:
@@ -233,8 +239,12 @@ class Event:
 
     @property
     def fd_kind(self) -> descriptor.Kind | None:
-        fd = self.fd
-        return None if fd is None else descriptor.kind_of(fd, self.row.name)
+        kind = self._kind
+        if kind is None:
+            fd = self.fd
+            if fd is not None:
+                kind = self._kind = descriptor.kind_of(fd, self.row.name)
+        return kind
 
     @property
     def fd_typechar(self) -> str | None:
@@ -246,7 +256,8 @@ class Event:
         fd = self.fd
         if fd is None or (fd.name is None and fd.sock is None):
             return None
-        return descriptor.kind_of(fd, self.row.name).word
+        kind = self.fd_kind
+        return None if kind is None else kind.word
 
     @property
     def opened_as(self) -> PathItem | None:
@@ -260,6 +271,14 @@ class Event:
     @property
     def fd_name(self) -> str | None:
         """fd.name, in the spelling chosen by `spelling`."""
+        if self.spelling:
+            return self._fd_name()
+        if self._name is _UNREAD:
+            self._name = self._fd_name()
+        name: str | None = self._name
+        return name
+
+    def _fd_name(self) -> str | None:
         fd = self.fd
         if fd is None:
             return None

@@ -422,8 +422,8 @@ ROWS: tuple[Field, ...] = (
         dotted_arg=True,
         check_arg=_abspath_error,
     ),
-    _row("evt.is_open_read", T.BOOL, "An open for reading.", f"open_flag(e, {O_RDONLY})"),
-    _row("evt.is_open_write", T.BOOL, "An open for writing.", f"open_flag(e, {O_WRONLY})"),
-    _row("evt.is_open_exec", T.BOOL, "An open that makes an executable file.", "is_open_exec(e)"),
-    _row("evt.is_open_create", T.BOOL, "An open that made the file.", "is_open_create(e)"),
+    _row("evt.is_open_read", T.BOOL, "An open for reading.", f"open_flag(e, {O_RDONLY})", cost_ns=300),
+    _row("evt.is_open_write", T.BOOL, "An open for writing.", f"open_flag(e, {O_WRONLY})", cost_ns=300),
+    _row("evt.is_open_exec", T.BOOL, "An open that makes an executable file.", "is_open_exec(e)", cost_ns=4000),
+    _row("evt.is_open_create", T.BOOL, "An open that made the file.", "is_open_create(e)", cost_ns=4000),
 )

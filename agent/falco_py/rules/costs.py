@@ -17,7 +17,7 @@ _USUAL: dict[str, dict[Any, float]] = {
     "fd.type": {"file": 0.9},
     "container.id": {"host": 0.7},
     "evt.is_open_read": {True: 0.75},
-    "evt.is_open_write": {True: 0.25},
+    "evt.is_open_write": {True: 0.15},
     "evt.failed": {False: 0.9},
     "evt.res": {"SUCCESS": 0.9},
     "user.uid": {0: 0.7},
@@ -27,7 +27,7 @@ _USUAL: dict[str, dict[Any, float]] = {
 }
 _ONE_VALUE = 0.02
 _TRUE = 0.1  # a flag of which nothing is known
-_AT_MOST = 0.5
+_AT_MOST = 0.15
 _ORDER = {"fd.num": 0.9}
 
 # What the test of a value takes that was read already, ns.
@@ -52,7 +52,7 @@ def likely(op: str, name: str, constants: Sequence[Any]) -> float:
         return _ORDER.get(name, 0.5)
     if op == "exists":
         return 0.9
-    return min(_AT_MOST, 0.04 * max(1, len(constants)))
+    return min(_AT_MOST, 0.03 * max(1, len(constants)))
 
 
 def body_ns(op: str, kind: str, count: int) -> int:

@@ -39,7 +39,8 @@ class Emitter:
         self._parts: list[str] = []
         self._order: dict[Term, tuple[Term, ...]] = {}
         self._weights: dict[Term, tuple[float, float]] = {}
-        self._value_uses: Counter[str] = Counter()
+        self._value_uses: Counter[str] = Counter()  # comparisons that read it
+        self._reads: Counter[str] = Counter()  # places that read it
         self._test_uses: Counter[Term] = Counter()
         self._count(term for _, _, term in rules if not isinstance(term, bool))
 
@@ -77,6 +78,7 @@ class Emitter:
                 rest.extend(term.terms)
                 continue
             self._test_uses[term] += 1
+            self._reads.update(term.test.values)
             if self._test_uses[term] == 1:
                 self._value_uses.update(term.test.values)
 
@@ -101,7 +103,7 @@ class Emitter:
     def _weighed(self, term: Term) -> tuple[float, float]:
         test = term.test
         if test is not None:
-            read = sum(ns / self._value_uses[code] for ns, code in zip(test.read_ns, test.values, strict=True))
+            read = sum(ns / self._reads[code] for ns, code in zip(test.read_ns, test.values, strict=True))
             return _LOCAL_NS + read + test.body_ns / self._test_uses[term], test.likely
         if term.kind == "not":
             cost, likely = self._weight(term.terms[0])
