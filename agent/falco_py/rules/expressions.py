@@ -99,6 +99,7 @@ class Writer:
         self.names: dict[str, Any] = {**catalogue.ENV, **PATTERN_ENV, "in_nets": _in_nets}
         self._constants: dict[tuple[str, Any], str] = {}
         self._calls = 0
+        self.getters: dict[str, Callable[[Any], Any]] = {}  # of outputs, by the expression that they evaluate
         self._tests: dict[Check, Test] = {}
         self._fields: dict[tuple[str, str | None, bool], Value] = {}
 

@@ -242,5 +242,7 @@ class _Compilation:
         return end
 
     def _getter(self, code: str) -> Getter:
-        made: Getter = eval(f"lambda e: {code}", self.writer.names)
+        made: Getter | None = self.writer.getters.get(code)
+        if made is None:
+            made = self.writer.getters[code] = eval(f"lambda e: {code}", self.writer.names)
         return made
