@@ -50,6 +50,7 @@ _FIELDS = (
     _field("proc.env", T.CHARBUF, arg="optional", no_transformer=True),
     _field("container.id", T.CHARBUF),
     _field("fd.name", T.CHARBUF),
+    _field("fd.name_changed", T.BOOL, pinned=True),
     _field("fd.ip", T.IPADDR, multi="endpoints", filter_only=True),
     _field("fd.port", T.PORT, multi="endpoints", filter_only=True),
     _field("fd.net", T.IPNET, multi="endpoints", filter_only=True),

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -195,3 +197,47 @@ def test_an_event_that_is_no_system_call_has_no_syscall_type() -> None:
     source = load([("r.yaml", rules)]).source["procexit"]
     assert "r1" in source
     assert "r0" not in source
+
+
+class Counting(dict[str, Any]):
+    """Values that count how often each was read."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.reads: Counter[str] = Counter()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.reads[key] += 1
+        return super().get(key, default)
+
+
+def test_rules_that_ask_for_the_same_value_read_it_once_an_event() -> None:
+    conditions = ("proc.name = a and fd.name = x", "proc.name startswith b", "fd.name = y or proc.name in (c, d)")
+    text = "".join(rule(f"{ON} and ({one})", name=f"r{n}") for n, one in enumerate(conditions))
+    for matching in ("first", "all"):
+        values = Counting({"proc.name": "z", "fd.name": None})
+        loaded(text, rule_matching=matching).matchers["open"](Event("open", values))
+        assert set(values.reads.values()) == {1}
+
+
+def test_a_value_whose_reading_matters_is_read_where_and_as_often_as_it_is_written() -> None:
+    changed = "fd.name_changed = true"
+    values = Counting({"fd.name_changed": False, "proc.name": "a", "fd.name": "b"})
+    text = rule(f"{ON} and {changed} and proc.name = a") + rule(f"{ON} and ({changed} or fd.name = x)", name="s")
+    loaded(text).matchers["open"](Event("open", values))
+    assert values.reads == {"fd.name_changed": 2, "fd.name": 1}
+
+
+def test_comparisons_of_one_value_are_merged() -> None:
+    source = loaded(rule(f"{ON} and (proc.name = a or proc.name in (b, c) or fd.name = x)")).source["open"]
+    assert "{'a', 'b', 'c'}" in source
+    source = loaded(rule(f"{ON} and not fd.name startswith /a and not fd.name startswith anyof (/b, /c)")).source[
+        "open"
+    ]
+    assert "startswith(('/a', '/b', '/c'))" in source
+
+
+def test_a_condition_that_contradicts_itself_never_holds_and_its_opposite_always() -> None:
+    assert "open" not in loaded(rule(f"{ON} and proc.name = a and not proc.name = a")).matchers
+    source = loaded(rule("evt.type = open and (proc.name = a or not proc.name in (a))")).source["open"]
+    assert "proc" not in source
