@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .emit import UNSET, Emitter
@@ -19,11 +20,13 @@ from .terms import Folded, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import CodeType
 
     from .bundle import Rule
     from .expressions import Writer
 
 Matcher = Callable[[Any], Any]
+_CODES = 1024  # functions whose code is kept
 
 
 def is_type_check(check: Check) -> bool:
@@ -125,12 +128,18 @@ class Compiler:
         return found
 
     def _function(self, source: str, filename: str, names: dict[str, Any]) -> Matcher:
-        code = compile(source, filename, "exec")
+        code = _code(source, filename)
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         scope: dict[str, Any] = {**self.writer.names, **names, "UNSET": UNSET}
         exec(code, scope)
         matcher: Matcher = scope["match"]
         return matcher
+
+
+@lru_cache(_CODES)
+def _code(source: str, filename: str) -> CodeType:
+    """Kept over loads: a reload that changes one rule compiles the functions of its event types only."""
+    return compile(source, filename, "exec")
 
 
 def known_of(check: Check, event: str) -> bool | None:
