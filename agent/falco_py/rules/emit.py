@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 UNSET = object()  # a value that was not read yet; None is a value
 _DEEPEST = 20  # levels in one expression; Python's compiler takes some 90 parentheses
-_LINE = 100
 _LOCAL_NS = 10
 Known = frozenset[str]
 Emitted = tuple[str, Known, Known]  # source; locals set after it was true; after it was false
 
 
 class Emitter:
-    """One function. `rules`: (name, comment, condition) in order; `every`: give all that match."""
+    """One function, of the name `name`. `rules`: (name, comment, condition) in order; `every`: give all that match."""
 
-    def __init__(self, rules: Sequence[tuple[str, str, Folded]], every: bool) -> None:
+    def __init__(self, rules: Sequence[tuple[str, str, Folded]], every: bool, name: str = "match") -> None:
         self.rules = rules
         self.every = every
+        self.name = name
         self._value_names: dict[str, str] = {}
         self._test_names: dict[Term, str] = {}
         self._taken: set[str] = set()
@@ -50,15 +50,15 @@ class Emitter:
         for name, comment, condition in self.rules:
             done = f"found.append({name})" if self.every else f"return {name}"
             lines.append(f"    # {comment}")
-            if isinstance(condition, bool):
-                lines.append(f"    {done}" if condition else "    pass")
-                if condition and not self.every:
+            if isinstance(condition, bool):  # it always holds
+                lines.append(f"    {done}")
+                if not self.every:
                     break
                 continue
             code, true, false = self._written(condition, known)
             known = true & false if self.every else false
             lines += [f"    if {code}:", f"        {done}"]
-        head = ["def match(e):"]
+        head = [f"def {self.name}(e):"]
         if self.every:
             head.append("    found = []")
         for start in ("None", "UNSET"):
@@ -154,11 +154,8 @@ class Emitter:
         """As `_written`; what is too deep for Python's compiler becomes a function of its own."""
         if term.height % _DEEPEST or term.test is not None:
             return self._written(term, known)
-        name = f"part{len(self._parts)}"
-        inner = Emitter([("True", "a part of a deep condition", term)], False)
-        self._parts.append("")  # the names of parts inside it come after
-        place = len(self._parts) - 1
-        self._parts[place] = inner.source().replace("part", f"{name}_").replace("def match(e):", f"def {name}(e):")
+        name = f"{self.name}_part{len(self._parts)}"
+        self._parts.append(Emitter([("True", "a part of a deep condition", term)], False, name).source())
         return f"{name}(e)", known, known
 
     def _test(self, term: Term, known: Known) -> Emitted:

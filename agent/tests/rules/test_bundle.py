@@ -241,3 +241,13 @@ def test_a_condition_that_contradicts_itself_never_holds_and_its_opposite_always
     assert "open" not in loaded(rule(f"{ON} and proc.name = a and not proc.name = a")).matchers
     source = loaded(rule("evt.type = open and (proc.name = a or not proc.name in (a))")).source["open"]
     assert "proc" not in source
+
+
+def test_a_condition_in_several_functions_keeps_its_words() -> None:
+    """What is too deep for one expression becomes functions named match_part0 and so on."""
+    deep = "proc.name = part0"
+    for level in range(70):
+        deep = f"proc.pname = p{level} or (proc.tty = {level} and ({deep}))"
+    source = loaded(rule(f"{ON} and ({deep})")).source["open"]
+    assert "def match_part0(e)" in source
+    assert "== 'part0'" in source
