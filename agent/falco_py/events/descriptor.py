@@ -33,6 +33,7 @@ PIPE = Kind("p", "pipe")
 NETLINK = Kind("n", "netlink")
 MEMFD = Kind("m", "memfd")
 PIDFD = Kind("P", "pidfd")
+BPF = Kind("b", "bpf")
 UNKNOWN = Kind("o", None)
 
 # Names of anonymous inodes as the kernel creates them (anon_inode_getfile() callers).
@@ -46,6 +47,8 @@ _ANONYMOUS = {
     "[io_uring]": Kind("r", "io_uring"),
     "[pidfd]": PIDFD,
 }
+
+KINDS = (FILE, DIRECTORY, IPV4, IPV6, UNIX, PIPE, NETLINK, MEMFD, BPF, UNKNOWN, *_ANONYMOUS.values())
 
 # The kind that the event's name alone tells, for a call that failed and left no fd.
 _OF_FAILED = {
@@ -80,7 +83,7 @@ def kind_of(fd: Fd, event_name: str) -> Kind:
         return _OF_FAILED.get(event_name, UNKNOWN)
     if fd.magic == _ANON_INODE_FS:
         if fd.name.startswith("bpf"):
-            return Kind("b", "bpf")
+            return BPF
         return _ANONYMOUS.get(fd.name, UNKNOWN)
     if fd.magic == _PID_FS:
         return PIDFD

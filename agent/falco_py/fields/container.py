@@ -177,6 +177,7 @@ ROWS: tuple[Field, ...] = (
         "(e.process.container_id or 'host')",
         suggested=True,
         process_fixed=True,
+        longest_bytes=12,
     ),
     _row(
         "container.full_id", "Whole id of the container.", "(e.process.full_container_id or 'host')", process_fixed=True

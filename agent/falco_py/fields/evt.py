@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from falco_py.events import syscalls, text
-from falco_py.events.flags import translate
+from falco_py.events.flags import TABLES, translate
 from falco_py.events.record import PathItem
+from falco_py.events.symbols import ERRNO
 
 from .model import Field, FieldType, fixed, row
 
@@ -277,6 +278,21 @@ def _arg_code(arg: str | None) -> str:
     return f"arg_by_name(e, {arg!r})"
 
 
+@lru_cache(maxsize=256)
+def _arg_names(arg: str | None) -> frozenset[str]:
+    """The names of flags that any event has under this parameter; nothing when some event has text there."""
+    params = [param for row in syscalls.ROWS.values() for param in row.params if param.name == arg]
+    if any((param.table is None and param.type in _NO_NUMBERS) or param.type == "DYN" for param in params):
+        return frozenset()
+    return frozenset(name for param in params if param.table for name, _ in TABLES.get(param.table, ()))
+
+
+_CATEGORIES = frozenset(
+    "IPC" if row.category == "ipc" else row.category
+    for row in syscalls.ROWS.values()
+    if not row.category.startswith("io_")
+) | {"file", "net", "IPC", "unknown"}
+
 _K = "evt"
 _row = partial(row, _K)
 ROWS: tuple[Field, ...] = (
@@ -303,7 +319,15 @@ ROWS: tuple[Field, ...] = (
         "10_PADDED_DEC",
         pinned=True,
     ),
-    _row("evt.dir", T.CHARBUF, "Always <: events are made when a call returns.", "'<'", "DIR", deprecated=True),
+    _row(
+        "evt.dir",
+        T.CHARBUF,
+        "Always <: events are made when a call returns.",
+        "'<'",
+        "DIR",
+        deprecated=True,
+        words=frozenset("<"),
+    ),
     _row(
         "evt.type",
         T.CHARBUF,
@@ -336,6 +360,7 @@ ROWS: tuple[Field, ...] = (
         T.CHARBUF,
         "Category of the event: file, net, IPC, memory, process, signal, user, time, ...",
         "category(e)",
+        words=_CATEGORIES,
     ),
     _row("evt.cpu", T.INT16, "Number of the CPU.", "e.header.cpu", "ID"),
     _row("evt.args", T.CHARBUF, "All parameters as name=value.", "args_text(e)", cost_ns=10_000),
@@ -351,6 +376,7 @@ ROWS: tuple[Field, ...] = (
         arg="required",
         dotted_arg=True,
         check_arg=_arg_error,
+        flag_names=_arg_names,
     ),
     Field(
         name="evt.rawarg",
@@ -368,7 +394,14 @@ ROWS: tuple[Field, ...] = (
     ),
     _row("evt.buffer", T.BYTEBUF, "The bytes read or written, as far as they were captured.", "io_data(e)"),
     _row("evt.buflen", T.UINT64, "How many bytes a read or write moved.", "io_length(e)", "DEC"),
-    _row("evt.res", T.CHARBUF, "SUCCESS, or the name of the error.", "result_text(e)", "DEC"),
+    _row(
+        "evt.res",
+        T.CHARBUF,
+        "SUCCESS, or the name of the error.",
+        "result_text(e)",
+        "DEC",
+        words=frozenset(("SUCCESS", *ERRNO.values())),
+    ),
     _row("evt.rawres", T.INT64, "The return value.", "e.res", "DEC"),
     _row("evt.failed", T.BOOL, "Whether the call failed.", "failed(e)"),
     _row(
@@ -379,7 +412,7 @@ ROWS: tuple[Field, ...] = (
     ),
     _row("evt.is_io_read", T.BOOL, "Whether the event reads from an fd.", "('reads_fd' in e.row.flags)"),
     _row("evt.is_io_write", T.BOOL, "Whether the event writes to an fd.", "('writes_fd' in e.row.flags)"),
-    _row("evt.io_dir", T.CHARBUF, "read or write.", "io_direction(e)"),
+    _row("evt.io_dir", T.CHARBUF, "read or write.", "io_direction(e)", words=frozenset(("read", "write"))),
     _row("evt.is_wait", T.BOOL, "Whether the call may wait.", "('waits' in e.row.flags)"),
     _row("evt.wait_latency", T.RELTIME, "Never known.", "None", "DEC", deprecated=True),
     _row("evt.is_syslog", T.BOOL, "Whether the event writes to /dev/log.", "is_syslog(e)"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from falco_py.events.descriptor import KINDS
 from falco_py.events.text import user_dev
 
 from .model import Field, FieldType, fixed, index_error, row
@@ -22,6 +23,8 @@ T = FieldType
 MINOR_BITS = 20  # of the kernel's dev_t
 UPPER, LOWER = 1, 2  # layers of an overlay file system
 CLIENT_IP, CLIENT_PORT, SERVER_IP, SERVER_PORT = range(4)
+KIND_WORDS = frozenset(kind.word for kind in KINDS if kind.word is not None)
+_KIND_CHARS = frozenset(kind.char for kind in KINDS)
 _OPENS = frozenset({"open", "openat", "openat2", "creat"})
 
 
@@ -182,8 +185,9 @@ ROWS: tuple[Field, ...] = (
         "netlink, bpf, userfaultfd, io_uring, memfd or pidfd.",
         "e.fd_type",
         "DEC",
+        words=KIND_WORDS,
     ),
-    _row("fd.typechar", T.CHARBUF, "Kind of the fd as one character.", "e.fd_typechar", "DEC"),
+    _row("fd.typechar", T.CHARBUF, "Kind of the fd as one character.", "e.fd_typechar", "DEC", words=_KIND_CHARS),
     _row(
         "fd.name",
         T.CHARBUF,
@@ -235,8 +239,14 @@ ROWS: tuple[Field, ...] = (
         multi="endpoints",
     ),
     *_ends(),
-    _row("fd.l4proto", T.CHARBUF, "Transport protocol: tcp, udp, icmp or raw.", "e.fd_l4proto"),
-    _row("fd.sockfamily", T.CHARBUF, "ip or unix.", "fd_family(e)"),
+    _row(
+        "fd.l4proto",
+        T.CHARBUF,
+        "Transport protocol: tcp, udp, icmp or raw.",
+        "e.fd_l4proto",
+        words=frozenset(("tcp", "udp", "icmp", "raw", "<NA>")),
+    ),
+    _row("fd.sockfamily", T.CHARBUF, "ip or unix.", "fd_family(e)", words=frozenset(("ip", "unix"))),
     _row("fd.is_server", T.BOOL, "Whether the process is the server of the connection.", "e.fd_is_server"),
     _row("fd.uid", T.CHARBUF, "Thread id and fd number.", "fd_uid(e)"),
     _row("fd.containername", T.CHARBUF, "Container id and fd.name.", "in_container(e, e.fd_name)"),
@@ -261,6 +271,7 @@ ROWS: tuple[Field, ...] = (
         no_rhs=True,
         check_arg=index_error("fd.types"),
         print_format="DEC",
+        words=KIND_WORDS,
     ),
     _row(
         "fd.is_upper_layer",

@@ -90,7 +90,7 @@ ROWS: tuple[Field, ...] = (
     ),
     _row("evt.pluginname", T.CHARBUF, "Plugin that made the event; missing for system calls.", "None"),
     _row("evt.plugininfo", T.CHARBUF, "A plugin's summary of its event; missing for system calls.", "None"),
-    _row("evt.source", T.CHARBUF, "Source of the event.", "'syscall'"),
+    _row("evt.source", T.CHARBUF, "Source of the event.", "'syscall'", words=frozenset(("syscall", "k8s_audit"))),
     _row("evt.is_async", T.BOOL, "Whether the event was injected.", "False"),
     _row("evt.asynctype", T.CHARBUF, "Name of an injected event.", "None"),
     _row("evt.hostname", T.CHARBUF, "Name of the host: FALCO_HOSTNAME when it is set.", "HOSTNAME"),

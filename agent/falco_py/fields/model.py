@@ -69,6 +69,9 @@ class Field:
     `process_fixed`: constant between one exec and the next of a process. `source`: the events that have the field.
     `cost_ns`: roughly what reading the value takes; cheap values are asked for first. `pinned`: whether and when the
     value is read makes a difference, so conditions that use it are tested exactly as they are written.
+    `words`: every text that the field can give besides numbers; empty when there is no end of them. `flag_names`: the
+    names that a text joined with `|` may hold, likewise. `longest_bytes`: of its texts, 0 for any. Comparisons with
+    anything else are warned about.
     """
 
     name: str
@@ -90,6 +93,9 @@ class Field:
     process_fixed: bool = False
     cost_ns: int = 200
     pinned: bool = False
+    words: frozenset[str] = frozenset()
+    flag_names: Callable[[str | None], frozenset[str]] | None = None
+    longest_bytes: int = 0
     print_code: Callable[[str | None], str] | None = None
     json_code: Callable[[str | None], str] | None = None
     type_of: Callable[[str | None], FieldType] | None = None

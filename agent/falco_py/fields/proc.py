@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import openfds
+from .fd import KIND_WORDS
 from .model import Field, FieldType, fixed, index_error
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ def args_length(e: Event) -> int:
 
 
 _K = "process"
+NAME_BYTES = 15  # of a thread's name: TASK_COMM_LEN of include/linux/sched.h without the NUL
 _NAME = "e.header.comm.decode('utf-8', 'surrogateescape')"  # written out: nearly every rule reads it
 _WORDS = {
     "comm": "Name",
@@ -206,6 +208,7 @@ def _ancestor_row(name: str, attribute: str, doc: str) -> Field:
         no_transformer=True,
         cost_ns=2000,
         check_arg=index_error(name),
+        longest_bytes=NAME_BYTES if attribute == "comm" else 0,
     )
 
 
@@ -254,7 +257,8 @@ def _leaders() -> tuple[Field, ...]:
     ):
         for name, attribute in zip(names, ("comm", "exe", "exepath"), strict=True):
             doc = f"{_WORDS[attribute]} of the {who}."
-            rows.append(_row(name, T.CHARBUF, doc, f"leader_value(e, {group!r}, {attribute!r})"))
+            code = f"leader_value(e, {group!r}, {attribute!r})"
+            rows.append(_row(name, T.CHARBUF, doc, code, longest_bytes=NAME_BYTES if attribute == "comm" else 0))
     return tuple(rows)
 
 
@@ -271,8 +275,8 @@ ROWS: tuple[Field, ...] = (
     ),
     _row("proc.pexepath", T.CHARBUF, "Path of the parent's executable.", "value_of(parent_of(e), 'exepath')"),
     _ancestor_row("proc.aexepath", "exepath", "Path of the executable"),
-    _row("proc.name", T.CHARBUF, "Name of the thread (at most 15 bytes).", _NAME),
-    _row("proc.pname", T.CHARBUF, "Name of the parent.", "value_of(parent_of(e), 'comm')"),
+    _row("proc.name", T.CHARBUF, "Name of the thread (at most 15 bytes).", _NAME, longest_bytes=NAME_BYTES),
+    _row("proc.pname", T.CHARBUF, "Name of the parent.", "value_of(parent_of(e), 'comm')", longest_bytes=NAME_BYTES),
     _ancestor_row("proc.aname", "comm", "Name"),
     Field(
         name="proc.args",
@@ -476,6 +480,7 @@ ROWS: tuple[Field, ...] = (
                 T.CHARBUF,
                 f"Kind of {word}, read when the rule is tested.",
                 f"open_fd_type(e, {number})",
+                words=KIND_WORDS,
             ),
             _row(
                 f"proc.{word}.name",

@@ -25,8 +25,10 @@ from .places import Source, Text, Where
 from .priority import Priority
 from .problems import Finding, Problem, Problems, RulesError
 from .resolve import Macro, MacroError, Macros, references
+from .reviews import Review
 from .selection import select
-from .sources import KNOWN, RUN, foreign_fields, foreign_reads
+from .shadows import shadowed
+from .sources import KNOWN, OTHER_EVENTS, RUN, foreign_fields, foreign_reads
 from .syntax import Check, Node, spelled
 
 if TYPE_CHECKING:
@@ -159,6 +161,7 @@ class Loader:
         for macro in definitions.macros.values():
             self._macro(macro)
         self.macros.open_all()
+        self.review = Review(self.catalogue, {name: one.tree for name, one in self.macro_conditions.items()})
         ordered = sorted(definitions.rules.values(), key=lambda r: r.position)
         rules = self.rules = [rule for one in ordered if (rule := self._rule(one))]
         self._check_idle_macros()
@@ -167,9 +170,12 @@ class Loader:
         if self.problems.errors:
             raise RulesError(self.problems.found)
         select(rules, self.selections)
-        active = [rule for rule in rules if rule.enabled and rule.priority <= min_priority]
+        active = [rule for rule in rules if rule.enabled and rule.priority <= min_priority and rule.source in RUN]
         for index, rule in enumerate(active):
             rule.index = index
+        if rule_matching != "all":
+            self._shadowed(active)
+            self.problems.in_order([name for name, _ in files])
         return self._bundle(active, tuple(name for name, _ in files), rule_matching == "all")
 
     # Problems
@@ -216,7 +222,7 @@ class Loader:
             return []
         if name not in self.checked:
             self.checked.add(name)
-            condition.findings.extend(self.checker.findings(condition.tree, condition.text.value))
+            condition.findings.extend(self.checker.findings(condition.tree, condition.text))
         return condition.findings
 
     def _check_idle_macros(self) -> None:
@@ -242,7 +248,7 @@ class Loader:
             return None
         self.rule_conditions[definition.name] = condition
         self.used |= {ref.name for ref in references(condition.tree)}
-        condition.findings.extend(self.checker.findings(condition.tree, condition.text.value))
+        condition.findings.extend(self.checker.findings(condition.tree, condition.text))
         condition.findings.extend(foreign_fields(condition.tree, definition.source, self.catalogue))
         self._idle_exceptions(definition, item)
         opened: Node | None = None
@@ -276,21 +282,25 @@ class Loader:
                 self._report(self.macro_conditions[name].text, found, ("macro", name))
         if errors or opened is None or made is None:
             return None
+        rule = self._made(definition, item, opened, made)
         if definition.source not in RUN:
             self._unknown_source(definition, item)
-            return None
-        return self._made(definition, item, opened, made)
+        for macro, found in self.review.findings(condition.tree, opened, rule.event_types, frozenset(macros)):
+            home = self.macro_conditions[macro] if macro else condition
+            self._report(home.text, found, home.item)
+        return rule
 
     def _idle_exceptions(self, definition: RuleDef, item: Item) -> None:
         """The fields of exceptions without values, which stand in no condition."""
         for name in (name for one in definition.exceptions if not one.values for name in one.fields):
             written = Text.join((Text.of(name), Text.made(" exists", name)))
             condition = self._parsed(written, item, name.where)
-            for found in self.checker.findings(condition.tree, written.value) if condition is not None else ():
+            for found in self.checker.findings(condition.tree, written) if condition is not None else ():
                 self._report(written, found, item)
 
     def _made(self, definition: RuleDef, item: Item, tree: Node, output: OutputFormat) -> Rule:
-        types = event_types(tree, self.catalogue.universe)
+        run = definition.source in RUN
+        types = event_types(tree, self.catalogue.universe) if run else OTHER_EVENTS
         if len(types) > MANY_EVENT_TYPES and definition.warn_evttypes:
             self._warning("LOAD_NO_EVTTYPE", definition.where, "Rule matches too many evt.type values. This has a "
                           "significant performance penalty.", "add a condition on evt.type", item)  # fmt: skip
@@ -310,6 +320,15 @@ class Loader:
             place=f"{place.file}:{place.line}",
             type_checks=tuple(check for check in checks(tree) if is_type_check(check)),
         )
+
+    def _shadowed(self, rules: Sequence[Rule]) -> None:
+        """The first rule that matches an event is the only one to fire."""
+        for rule, by in shadowed(rules, self.review.shapes):
+            names = " or ".join(f"'{one.name}'" for one in by)
+            where = self.definitions.rules[rule.name].where
+            message = f"Rule never fires: whenever it matches, {names} before it does"
+            hint = "move it up, make that rule match less, or set rule_matching: all"
+            self._warning("LOAD_COMPILE_CONDITION", where, message, hint, ("rule", rule.name))
 
     def _unknown_source(self, definition: RuleDef, item: Item) -> None:
         message = f"Unknown source {definition.source}, skipping"

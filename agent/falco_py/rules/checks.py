@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .expressions import CheckError
 from .inference import EVENT_TYPE_FIELDS
+from .oddities import empty_set, oddities
 from .operators import LIST_OPERATORS
 from .problems import Finding, nearest
 from .syntax import And, Check, FieldExpr, Literal, Node, Not, Or, operand_fields, spelled
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from .compiler import Compiler
+    from .places import Text
 
 _FIELD_LIKE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+(?:\[[^\]]*\])?", re.ASCII)
 _NA_OPERATORS = frozenset(("=", "==", "!=", *LIST_OPERATORS))
@@ -61,7 +63,7 @@ class Checker:
         self.compiler = compiler
         self.lists = tuple(lists)
 
-    def findings(self, tree: Node, text: str) -> list[Finding]:
+    def findings(self, tree: Node, text: Text) -> list[Finding]:
         """What is to be said about the comparisons of `tree`, which was parsed from `text`."""
         found: list[Finding] = []
         for check in checks(tree):
@@ -75,8 +77,9 @@ class Checker:
         return found
 
     def _event_names(self, check: Check) -> None:
-        if not isinstance(check.left, FieldExpr) or check.left.name not in EVENT_TYPE_FIELDS:
+        if not _is_typed(check):
             return
+        assert isinstance(check.left, FieldExpr)
         if check.right is not None and not isinstance(check.right, tuple):
             raise CheckError(check.at, f"{check.left.name} cannot be compared with a field")
         known = self.catalogue.known_events
@@ -85,16 +88,20 @@ class Checker:
                 hint = nearest(literal.text, known) or "falco-py --list-events shows the event types"
                 raise CheckError(literal.at, f"unknown event type {literal.text}", hint, unknown=True)
 
-    def _oddities(self, check: Check, text: str) -> Iterator[Finding]:
+    def _oddities(self, check: Check, text: Text) -> Iterator[Finding]:
         for expr in fields(check):
-            field, _ = self.catalogue.lookup(spelled(expr))
+            field, arg = self.catalogue.lookup(spelled(expr))
             old = deprecated(field, expr.at)
             if old is not None:
                 yield old
+            for odd in oddities(check, field, arg) if expr is check.left else ():
+                yield Finding(*odd, code="LOAD_COMPILE_CONDITION")
         if not isinstance(check.right, tuple):
             return
+        if not check.right and not _is_typed(check) and _as_written(text, check.at):
+            yield Finding(*empty_set(check), code="LOAD_COMPILE_CONDITION")
         for literal in check.right:
-            yield from self._odd_value(check, literal, text)
+            yield from self._odd_value(check, literal, text.value)
 
     def _odd_value(self, check: Check, literal: Literal, text: str) -> Iterator[Finding]:
         word = literal.text
@@ -111,6 +118,17 @@ class Checker:
                 f"regex check with '{word}' may be optimized with simpler operators such as '=', 'startswith', "
                 "'endswith' or 'contains'",
             )
+
+
+def _is_typed(check: Check) -> bool:
+    """Is it about the event type? Then the whole condition tells whether any is left."""
+    return isinstance(check.left, FieldExpr) and check.left.name in EVENT_TYPE_FIELDS
+
+
+def _as_written(text: Text, at: int) -> bool:
+    """Does the next `(` begin an empty list that the author wrote, rather than one that names an empty list?"""
+    start = text.value.find("(", at)
+    return start >= 0 and text.is_verbatim(start, text.value.find(")", start))
 
 
 def _is_of_audit(expr: FieldExpr) -> bool:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from ..visible import visible
 from .bundle import Default, Loader
 from .checks import checks, fields
+from .collector import DEFAULT_SOURCE
 from .extras import extra_fields, fitting
 from .grammar import MAX_DEPTH, deep_recursion
 from .inference import event_types
 from .lists import uses
 from .priority import Priority
 from .resolve import references
+from .sources import OTHER_EVENTS, RUN
 from .syntax import spelled
 from .wording import condition_text, operator
 
@@ -76,7 +78,8 @@ class Descriptions:
         definition = loader.definitions.rules[rule.name]
         beside = dict(extra_fields(fitting(loader.extra_output, definition)))
         output_fields = [key for key in rule.format.keys if key not in beside]
-        details = self._condition(loader.rule_conditions[rule.name].tree, rule.tree, definition.condition.value)
+        written = loader.rule_conditions[rule.name].tree
+        details = self._condition(written, rule.tree, definition.condition.value, rule.source)
         details["plugins"] = self._plugins([*details["condition_fields"], *output_fields])
         exceptions = definition.exceptions
         return {
@@ -129,7 +132,7 @@ class Descriptions:
             },
         }
 
-    def _condition(self, written: Node, opened: Node, text: str) -> dict[str, Any]:
+    def _condition(self, written: Node, opened: Node, text: str, source: str = DEFAULT_SOURCE) -> dict[str, Any]:
         """`written` is the tree with its macros, `text` the condition with its lists."""
         loader = self._loader
         found = list(checks(opened))
@@ -138,7 +141,7 @@ class Descriptions:
             "lists": _sorted(name for name in loader.definitions.lists if uses(text, name)),
             "condition_operators": _sorted(map(operator, found)),
             "condition_fields": _sorted(spelled(expr) for check in found for expr in fields(check)),
-            "events": sorted(event_types(opened, loader.catalogue.universe)),
+            "events": sorted(event_types(opened, loader.catalogue.universe) if source in RUN else OTHER_EVENTS),
             "condition_compiled": condition_text(opened),
         }
 

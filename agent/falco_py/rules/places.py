@@ -149,6 +149,12 @@ class Text:
         scalar, at = self.origin(offset)
         return scalar.source, scalar.place_at(at)
 
+    def is_verbatim(self, start: int, end: int) -> bool:
+        """Was everything from `start` to `end`, both included, written where it stands, and nothing put in?"""
+        first = max(0, bisect_right(self.parts, start, key=lambda p: p.start) - 1)
+        last = max(0, bisect_right(self.parts, end, key=lambda p: p.start) - 1)
+        return first == last and not self.parts[first].fixed
+
     def strip(self) -> Text:
         value = self.value.strip(" \t\r\n")
         return self.slice(self.value.find(value) if value else 0, len(value))

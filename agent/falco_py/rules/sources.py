@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .syntax import Node
 
 RUN = ("syscall",)
+OTHER_EVENTS = frozenset(("asyncevent", "pluginevent"))  # the types of all events that are not of RUN
 KNOWN = (*RUN, "k8s_audit")  # rules of these are checked, whether they run or not
 
 

@@ -130,7 +130,7 @@ def test_legal_but_odd_comparisons_are_warned_about(condition: str, column: int,
 
 
 def test_a_quoted_field_name_and_a_useful_regex_are_not_odd() -> None:
-    condition = f"{ON} and proc.name = 'proc.pname' and proc.name regex '^a+b' and proc.name in (a, b)"
+    condition = f"{ON} and proc.name = 'proc.pname' and proc.pname regex '^a+b' and proc.pname in (a, b)"
     assert codes(loaded(rule(condition))) == []
 
 
