@@ -33,6 +33,8 @@ ENGINE_VERSION = (0, 63, 0)
 # What Falco loads as plugins and is built in here: name -> version whose fields are provided.
 BUILT_IN_PLUGINS = {"container": (0, 7, 9), "k8smeta": (0, 4, 99), "k8saudit": (0, 99, 0), "json": (0, 7, 99)}
 DEFAULT_SOURCE = "syscall"
+REQUIRED = ("condition", "output", "desc", "priority")  # of a rule
+NOTHING = "-"  # stands for an output that is missing
 
 _LIST_NAME = re.compile(r"[^()\"'\s=,]+")
 _MACRO_NAME = re.compile(r"[a-zA-Z]+[a-zA-Z0-9_]*")
@@ -221,7 +223,7 @@ class Collector:
             elif self._same_source(item, old, here):
                 self._change(item, old, here)
             return
-        if not any(key in item.texts for key in ("condition", "output", "desc", "priority")):
+        if not any(key in item.texts or key in item.broken for key in REQUIRED):
             self._switch(item, old, here)
             return
         self._define(item, old, here)
@@ -238,6 +240,8 @@ class Collector:
 
     def _switch(self, item: RuleItem, old: RuleDef | None, here: tuple[str, str]) -> None:
         """The old way to enable or disable a rule: an item with a name and `enabled` only."""
+        if "enabled" in item.broken:
+            return
         if "enabled" not in item.flags:
             self._error(
                 item.name.where,
@@ -264,7 +268,7 @@ class Collector:
         return False
 
     def _define(self, item: RuleItem, old: RuleDef | None, here: tuple[str, str]) -> None:
-        missing = [key for key in ("condition", "output", "desc", "priority") if key not in item.texts]
+        missing = [key for key in REQUIRED if key not in item.texts and key not in item.broken]
         for key in missing:
             self._error(item.name.where, f"Item has no mapping for key '{key}'", f"add '{key}: ...' to the rule", here,
                         "LOAD_ERR_YAML_VALIDATE")  # fmt: skip
@@ -275,19 +279,21 @@ class Collector:
                         here)  # fmt: skip
             return
         exceptions = define_exceptions(item.exceptions or (), self.problems, here)
-        if missing or priority is None or exceptions is None:
+        if "condition" not in item.texts:
             self.definitions.broken.add(here)
             return
+        # What is missing was told of. The rest of the rule is looked at all the same.
+        texts = {key: Text.of(scalar) for key, scalar in item.texts.items()}
         self.definitions.rules[here[1]] = RuleDef(
             name=here[1],
-            desc=item.texts["desc"].value,
-            output=Text.of(item.texts["output"]).strip(),
-            condition=Text.of(item.texts["condition"]),
-            priority=priority,
+            desc=item.texts["desc"].value if "desc" in texts else "",
+            output=texts.get("output", Text.made(NOTHING, item.name)).strip(),
+            condition=texts["condition"],
+            priority=Priority.DEBUG if priority is None else priority,
             source=source,
             enabled=item.flags.get("enabled", True),
             tags=_words(item.tags or ()),
-            exceptions=exceptions,
+            exceptions=exceptions or (),
             warn_evttypes=item.flags.get("warn_evttypes", True),
             skip_unknown=item.flags.get("skip-if-unknown-filter", False),
             capture=item.flags.get("capture", False),
@@ -310,14 +316,15 @@ class Collector:
 
     def _change(self, item: RuleItem, old: RuleDef, here: tuple[str, str]) -> None:
         if item.append:
-            if "condition" not in item.texts and item.exceptions is None:
+            if "condition" not in item.texts and item.exceptions is None and not item.broken:
                 self._error(item.name.where, "Appended rule must have exceptions or condition property",
                             "", here)  # fmt: skip
                 return
             append, substitute = frozenset(("condition", "exceptions")) & item.keys(), frozenset[str]()
         else:
-            append = frozenset(k for k, op in item.override.items() if op == "append")
-            substitute = frozenset(k for k, op in item.override.items() if op == "replace")
+            named = {key: operation for key, operation in item.override.items() if key not in item.broken}
+            append = frozenset(key for key, operation in named.items() if operation == "append")
+            substitute = frozenset(key for key, operation in named.items() if operation == "replace")
         new = replace(old)
         texts = item.texts
         if "condition" in append:
@@ -330,14 +337,12 @@ class Collector:
             new.tags |= _words(item.tags or ())
         if "exceptions" in append:
             added = append_exceptions(old.exceptions, item.exceptions or (), self.problems, here)
-            if added is None:
-                return
-            new.exceptions = added
-        if not self._substitute(new, item, substitute, here):
-            return
+            if added is not None:
+                new.exceptions = added
+        self._substitute(new, item, substitute, here)
         self.definitions.rules[old.name] = new
 
-    def _substitute(self, new: RuleDef, item: RuleItem, keys: frozenset[str], here: tuple[str, str]) -> bool:
+    def _substitute(self, new: RuleDef, item: RuleItem, keys: frozenset[str], here: tuple[str, str]) -> None:
         texts = item.texts
         if "condition" in keys:
             new.condition = Text.of(texts["condition"])
@@ -355,15 +360,10 @@ class Collector:
         new.capture = _chosen(item.flags, keys, "capture", new.capture)
         if "priority" in keys:
             priority = self._priority(item, here)
-            if priority is None:
-                return False
-            new.priority = priority
+            new.priority = new.priority if priority is None else priority
         if "exceptions" in keys:
             exceptions = define_exceptions(item.exceptions or (), self.problems, here)
-            if exceptions is None:
-                return False
-            new.exceptions = exceptions
-        return True
+            new.exceptions = exceptions or ()
 
 
 def _chosen(flags: Mapping[str, bool], keys: frozenset[str], key: str, old: bool) -> bool:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _NAME_WIDTH = 50
 _TEXT_WIDTH = 70
 # What Falco has from a plugin: the class of a field -> the plugin.
-_PLUGINS = {"container": "container", "k8s": "container", "k8smeta": "k8smeta", "ka": "k8saudit", "json": "json"}
+_PLUGINS = {"container": "container", "k8s": "container", "k8smeta": "k8smeta", "k8s_audit": "k8saudit", "json": "json"}
 
 
 class Descriptions:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The YAML text of one file becomes rule items with places.
 
-Invariant: no text raises; what is wrong is a problem in the collection given, and the item it is in is left out
-(its name is kept in `broken`, so that nothing complains about a name the user did write).
+Invariant: no text raises, and every key of an item is looked at; what is wrong is a problem in the collection given.
+A list or macro with a mistake is left out (its name is kept in `broken`, so that nothing complains about a name the
+user did write); of a rule only the key with the mistake is.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
@@ -112,6 +114,7 @@ class RuleItem:
     append: bool
     override: Mapping[str, str]
     deprecated: Where | None = None
+    broken: frozenset[str] = frozenset()  # keys that were written, but not so that they can be read
 
     def keys(self) -> frozenset[str]:
         """The overridable keys that were written."""
@@ -149,6 +152,7 @@ class _Reader:
         self.problems = problems
         self.scalars = 0
         self.result = Items()
+        self._here = ("", "")  # the item being read
 
     def read(self) -> Items:
         for document in self._documents():
@@ -209,13 +213,22 @@ class _Reader:
                 str(error).splitlines()[0] if str(error) else "not YAML",
             )
 
-    def _report(self, wrong: _ItemError, item: tuple[str, str] = ("", "")) -> None:
-        self.problems.add("error", wrong.code, wrong.where, wrong.message, wrong.hint, item)
+    def _report(self, wrong: _ItemError) -> None:
+        self.problems.add("error", wrong.code, wrong.where, wrong.message, wrong.hint, self._here)
+
+    def _tried(self, read: Callable[[], _Result]) -> _Result | None:
+        """What `read` gives, or None when it found a mistake, which is told."""
+        try:
+            return read()
+        except _ItemError as wrong:
+            self._report(wrong)
+            return None
 
     def _where(self, node: yaml.Node) -> Where:
         return self.source, self.source.place(node.start_mark.index)
 
     def _item(self, node: yaml.Node) -> None:
+        self._here = ("", "")
         if _is_null(node):
             return
         if not isinstance(node, yaml.MappingNode):
@@ -244,6 +257,7 @@ class _Reader:
             return
         name_node = keys[kind][1]
         name = name_node.value if isinstance(name_node, yaml.ScalarNode) and kind in ("list", "macro", "rule") else ""
+        self._here = kind, name
         for key, (key_node, _) in keys.items():
             if key not in KEYS[kind]:
                 self.problems.add(
@@ -262,12 +276,11 @@ class _Reader:
             "macro": self._macro,
             "rule": self._rule,
         }[kind]
-        try:
-            self.result.items.append(make(node, values))
-        except _ItemError as wrong:
-            self._report(wrong, (kind, name))
-            if name:
-                self.result.broken.add((kind, name))
+        made = self._tried(lambda: make(node, values))
+        if made is not None:
+            self.result.items.append(made)
+        elif name:
+            self.result.broken.add((kind, name))
 
     # Values
 
@@ -311,60 +324,96 @@ class _Reader:
     def _sequence(self, node: yaml.Node, each: Callable[[yaml.Node], _Result]) -> tuple[_Result, ...]:
         if not isinstance(node, yaml.SequenceNode):
             raise _ItemError(self._where(node), "Value is not a sequence", "write it as [a, b] or one '- a' a line")
-        return tuple(each(child) for child in node.value)
+        wrong: list[_ItemError] = []
+        made: list[_Result] = []
+        for child in node.value:
+            try:
+                made.append(each(child))
+            except _ItemError as error:
+                wrong.append(error)
+        for one in wrong[:-1]:
+            self._report(one)
+        if wrong:
+            raise wrong[-1]
+        return tuple(made)
 
     def _element(self, node: yaml.Node) -> Scalar:
         if not isinstance(node, yaml.ScalarNode) or _is_null(node):
             raise _ItemError(self._where(node), "sequence value is not scalar")
         return self._scalar(node)
 
-    def _override(self, kind: str, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> dict[str, str]:
-        """key -> `append` or `replace`; empty when there is no override."""
+    def _override(self, kind: str, values: Mapping[str, yaml.Node]) -> dict[str, str] | None:
+        """key -> `append` or `replace`; empty when there is no override, None when there is a mistake in it."""
         block = values.get("override")
         if not isinstance(block, yaml.MappingNode):
             return {}
-        allowed = OVERRIDABLE[kind]
         result: dict[str, str] = {}
+        fine = True
         for key_node, value_node in block.value:
-            key, scalar = self._scalar(key_node).value, self._scalar(value_node)
-            operation = scalar.value
-            if key in result:
-                continue
-            if operation not in allowed:
-                raise _ItemError(
-                    scalar.where,
-                    f"Invalid override operation for key '{key}': '{operation}'. Allowed values are: append, replace",
-                    nearest(operation, allowed),
-                )
-            if key not in allowed[operation]:
-                verb = "appended to" if operation == "append" else "replaced"
-                instead = ", use 'replace' instead" if operation == "append" and key in allowed["replace"] else ""
-                raise _ItemError(
-                    self._where(key_node), f"Key '{key}' cannot be {verb}{instead}", nearest(key, allowed[operation])
-                )
-            if key not in values:
-                raise _ItemError(
-                    self._where(key_node),
-                    f"An {operation} override for '{key}' was specified but '{key}' is not defined",
-                )
-            result[key] = operation
-        if result:
-            if self._bool(values, "append"):
-                raise _ItemError(
+            pair = self._tried(partial(self._operation, kind, key_node, value_node, values))
+            if pair is None:
+                fine = False
+            else:
+                result.setdefault(*pair)
+        written = {key.value for key, _ in block.value if isinstance(key, yaml.ScalarNode)}
+        fine = self._tried(partial(self._all_named, kind, block, written, values)) is not None and fine
+        return result if fine else None
+
+    def _operation(
+        self, kind: str, key_node: yaml.Node, value_node: yaml.Node, values: Mapping[str, yaml.Node]
+    ) -> tuple[str, str]:
+        allowed = OVERRIDABLE[kind]
+        key, scalar = self._scalar(key_node).value, self._scalar(value_node)
+        operation = scalar.value
+        if operation not in allowed:
+            raise _ItemError(
+                scalar.where,
+                f"Invalid override operation for key '{key}': '{operation}'. Allowed values are: append, replace",
+                nearest(operation, allowed),
+            )
+        if key not in allowed[operation]:
+            verb = "appended to" if operation == "append" else "replaced"
+            instead = ", use 'replace' instead" if operation == "append" and key in allowed["replace"] else ""
+            raise _ItemError(
+                self._where(key_node), f"Key '{key}' cannot be {verb}{instead}", nearest(key, allowed[operation])
+            )
+        if key not in values:
+            raise _ItemError(
+                self._where(key_node),
+                f"An {operation} override for '{key}' was specified but '{key}' is not defined",
+                f"add '{key}: ...' to the item, or take it out of 'override'",
+            )
+        return key, operation
+
+    def _all_named(self, kind: str, block: yaml.Node, named: set[str], values: Mapping[str, yaml.Node]) -> bool:
+        """Are all keys that may be overridden named under `override`? Raises _ItemError for the last that is not."""
+        if not named:
+            return True
+        allowed = OVERRIDABLE[kind]
+        wrong = []
+        if self._tried(lambda: self._bool(values, "append")):
+            wrong.append(
+                _ItemError(
                     self._where(block),
                     "Keys 'override' and 'append: true' cannot be used together. "
                     "Add an 'append' entry for the key under 'override' instead.",
                 )
-            for key in values:
-                if key in allowed["replace"] and key not in result:
-                    raise _ItemError(
+            )
+        for key in values:
+            if key in allowed["replace"] and key not in named:
+                also = f" or '{key}: append'" if key in allowed["append"] else ""
+                wrong.append(
+                    _ItemError(
                         self._where(values[key]),
                         f"Unexpected key '{key}': no corresponding entry under 'override' is defined.",
-                        f"add '{key}: replace'"
-                        + (f" or '{key}: append'" if key in allowed["append"] else "")
-                        + " under 'override'",
+                        f"add '{key}: replace'{also} under 'override'",
                     )
-        return result
+                )
+        for one in wrong[:-1]:
+            self._report(one)
+        if wrong:
+            raise wrong[-1]
+        return True
 
     # Items
 
@@ -404,49 +453,82 @@ class _Reader:
             raise _ItemError(self._where(value), "Value of required_plugin_versions must be a sequence")
         return PluginVersions(self._sequence(value, requirement))
 
-    def _append(self, values: Mapping[str, yaml.Node]) -> tuple[bool, Where | None]:
-        return bool(self._bool(values, "append")), self._where(values["append"]) if "append" in values else None
+    def _append(self, values: Mapping[str, yaml.Node]) -> tuple[bool | None, Where | None]:
+        """(whether it says so, None for a mistake; where)."""
+        if "append" not in values:
+            return False, None
+        return self._tried(lambda: bool(self._bool(values, "append"))), self._where(values["append"])
 
-    def _list(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item:
-        name = self._text(node, values, "list")
+    def _list(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item | None:
+        name = self._tried(lambda: self._text(node, values, "list"))
+        items = self._tried(lambda: self._items(node, values))
+        append, deprecated = self._append(values)
+        override = self._override("list", values)
+        if name is None or items is None or append is None or override is None:
+            return None
+        return ListItem(name, items, append, override, deprecated)
+
+    def _items(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> tuple[Scalar, ...]:
         if "items" not in values:
             raise _ItemError(self._where(node), "Item has no mapping for key 'items'", "add 'items: [...]'")
-        items = self._sequence(values["items"], self._element)
-        append, deprecated = self._append(values)
-        return ListItem(name, items, append, self._override("list", node, values), deprecated)
+        return self._sequence(values["items"], self._element)
 
-    def _macro(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item:
-        name, condition = self._text(node, values, "macro"), self._text(node, values, "condition")
+    def _macro(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item | None:
+        name = self._tried(lambda: self._text(node, values, "macro"))
+        condition = self._tried(lambda: self._text(node, values, "condition"))
         append, deprecated = self._append(values)
-        return MacroItem(name, condition, append, self._override("macro", node, values), deprecated)
+        override = self._override("macro", values)
+        if name is None or condition is None or append is None or override is None:
+            return None
+        return MacroItem(name, condition, append, override, deprecated)
 
-    def _rule(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item:
-        name = self._text(node, values, "rule")
+    def _rule(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> Item | None:
+        name = self._tried(lambda: self._text(node, values, "rule"))
         append, deprecated = self._append(values)
-        override = self._override("rule", node, values)
-        texts = {
-            key: self._text(node, values, key, empty_ok=key == "source" and bool(append or override))
-            for key in RULE_TEXTS
-            if key in values
-        }
-        flags: dict[str, bool] = {}
+        override = self._override("rule", values)
+        readers: dict[str, Callable[[], Any]] = {}
+        for key in RULE_TEXTS:
+            empty_ok = key == "source" and bool(append or override)
+            readers[key] = partial(self._text, node, values, key, empty_ok)
         for key in RULE_FLAGS:
-            flag = self._bool(values, key)
-            if flag is not None:
-                flags[key] = flag
-        tags = self._sequence(values["tags"], self._element) if _given(values, "tags") else None
-        exceptions = self._sequence(values["exceptions"], self._exception) if _given(values, "exceptions") else None
-        duration = None
-        if "capture_duration" in values:
-            scalar = self._text(node, values, "capture_duration")
-            if not re.fullmatch(r"\d{1,10}", scalar.value, re.ASCII) or int(scalar.value) >= 1 << 32:
-                raise _ItemError(
-                    scalar.where,
-                    f"Can't decode YAML scalar value '{scalar.value}' of key 'capture_duration'",
-                    "use milliseconds, a whole number",
-                )
-            duration = int(scalar.value)
-        return RuleItem(name, texts, flags, tags, exceptions, duration, append, override, deprecated)
+            readers[key] = partial(self._bool, values, key)
+        readers["tags"] = lambda: self._sequence(values["tags"], self._element)
+        readers["exceptions"] = lambda: self._sequence(values["exceptions"], self._exception)
+        readers["capture_duration"] = lambda: self._duration(node, values)
+        made: dict[str, Any] = {}
+        broken: set[str] = set()
+        for key, read in readers.items():
+            if key not in values or (key in ("tags", "exceptions") and not _given(values, key)):
+                continue
+            found = self._tried(read)
+            if found is None:
+                broken.add(key)
+            else:
+                made[key] = found
+        if name is None or append is None or override is None:
+            return None
+        return RuleItem(
+            name,
+            texts={key: made[key] for key in RULE_TEXTS if key in made},
+            flags={key: made[key] for key in RULE_FLAGS if key in made},
+            tags=made.get("tags"),
+            exceptions=made.get("exceptions"),
+            capture_duration=made.get("capture_duration"),
+            append=append,
+            override=override,
+            deprecated=deprecated,
+            broken=frozenset(broken),
+        )
+
+    def _duration(self, node: yaml.MappingNode, values: Mapping[str, yaml.Node]) -> int:
+        scalar = self._text(node, values, "capture_duration")
+        if re.fullmatch(r"\d{1,10}", scalar.value, re.ASCII) and int(scalar.value) < 1 << 32:
+            return int(scalar.value)
+        raise _ItemError(
+            scalar.where,
+            f"Can't decode YAML scalar value '{scalar.value}' of key 'capture_duration'",
+            "use milliseconds, a whole number",
+        )
 
     def _exception(self, node: yaml.Node) -> ExceptionItem:
         if not isinstance(node, yaml.MappingNode):

@@ -139,3 +139,17 @@ def test_a_condition_of_great_depth_is_described() -> None:
     deep = "evt.type = open and " + "not (proc.pid = 1 or " * 400 + "proc.pid = 2" + ")" * 400
     made = described(rule(deep)).json("r")
     assert made["rules"][0]["details"]["condition_compiled"].count("not") == 400
+
+
+def test_a_rule_about_audit_events_is_described_though_it_does_not_run() -> None:
+    text = TEXT + (
+        "- rule: audit\n  source: k8s_audit\n  desc: d\n  condition: ka.verb = get\n  output: o %ka.user.name\n"
+        "  priority: INFO\n"
+    )
+    loaded = Descriptions([("r.yaml", text.replace("proc.aname[2]", "proc.aname"))])
+    (made,) = loaded.json("audit")["rules"]
+    assert made["info"]["source"] == "k8s_audit"
+    assert made["details"]["events"] == ["asyncevent", "pluginevent"]
+    assert made["details"]["plugins"] == ["k8saudit"]
+    assert made["details"]["output_fields"] == ["ka.user.name"]
+    assert "audit" in loaded.text()

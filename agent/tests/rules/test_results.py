@@ -69,6 +69,8 @@ def test_a_result_as_json_has_falcos_keys() -> None:
 
 EXCEPTIONS = rule("evt.type = open", exceptions="\n  - name: e\n    fields: [proc.name, fd.name]\n    values: [[{}]]")
 
+OVERRIDE = rule("evt.type = open", override="{condition: x, desc: replace, output: replace, priority: replace}")
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -77,7 +79,7 @@ EXCEPTIONS = rule("evt.type = open", exceptions="\n  - name: e\n    fields: [pro
         (rule("evt.type = open", "x %proc.nam"), "rule r,rule output ,rule output expression "),
         (rule("evt.type = open", priority="x"), "rule r,rule priority "),
         (rule("evt.type = open", enabled="x"), "rule r,value for enabled"),
-        (rule("evt.type = open", override="{condition: x}"), "rule r,overrides "),
+        (OVERRIDE, "rule r,overrides "),
         (EXCEPTIONS.format("a"), "rule r,exceptions ,exception e"),
         (EXCEPTIONS.format("[a], [[b]]"), "rule r,exceptions ,exception e,exception values ,exception value "),
         ("- required_engine_version: x\n", "required_engine_version x"),
