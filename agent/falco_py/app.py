@@ -73,8 +73,21 @@ def load_rules(config: Config, paths: Sequence[str]) -> Bundle:
         log.info(str(selection))
     bundle = load(files, min_priority=Priority(config.priority), **rules_options(config))
     for warning in bundle.warnings:
-        log.warning(str(warning))
+        for line in str(warning).split("\n"):
+            log.warning(line)
+    if config.capture_enabled:
+        _tell_of_captures(config, bundle)
     return bundle
+
+
+def _tell_of_captures(config: Config, bundle: Bundle) -> None:
+    """Whoever asked for captures must know that there are none, and for which rules."""
+    asking = [rule.name for rule in bundle.rules if rule.capture]
+    if config.capture_mode == "all_rules":
+        log.warning("capture.mode is all_rules, but this build writes no captures: alerts come without them")
+    elif asking:
+        log.warning(f"{len(asking)} rules say 'capture: true', but this build writes no captures: alerts of these come "
+                    f"without them: {', '.join(asking)}")  # fmt: skip
 
 
 # Falco's default: I/O calls reach only the rules that name them, not those that run on every event.

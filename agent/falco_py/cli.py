@@ -264,6 +264,8 @@ def _check_rules(options: argparse.Namespace) -> int:
     else:
         for one in results:
             _say(one.text())
+        if not invalid and (options.L or options.l is not None):
+            _say(_described(options, config, files).text(options.l))
     sys.stdout.flush()
     for one in invalid:
         _complain(f"Error: {one.summary()}")

@@ -321,11 +321,21 @@ def test_a_missing_rules_file_is_told_with_the_reason(tmp_path: Path, option: st
 
 def test_a_directory_gives_its_yaml_files_in_order(tmp_path: Path) -> None:
     for index, name in enumerate(("b.yaml", "a.yml", "c.txt")):
-        (tmp_path / name).write_text(RULE.replace("cat runs", f"rule {index}"))
+        (tmp_path / name).write_text(RULE.replace("cat runs", f"rule {index}").replace("= cat", f"= cat{index}"))
     (tmp_path / "d.yaml").mkdir()
     lines = falco_py("-r", tmp_path, "--dry-run").stderr.splitlines()
     assert [line.split()[-1] for line in lines if "    " in line] == [f"{tmp_path}/a.yml", f"{tmp_path}/b.yaml"]
     assert "2 rules loaded; dry run, nothing is captured" in lines[-1]
+
+
+def test_who_asks_for_recordings_is_told_that_there_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(RULE + "  capture: true\n" + RULE.replace("cat", "dog"))
+    assert "captures" not in falco_py("-r", path, "--dry-run").stderr
+    told = falco_py("-r", path, "--dry-run", "-o", "capture.enabled=true").stderr
+    assert "this build writes no captures: alerts of these come without them: cat runs\n" in told
+    told = falco_py("-r", path, "--dry-run", "-o", "capture.enabled=true", "-o", "capture.mode=all_rules").stderr
+    assert "capture.mode is all_rules, but this build writes no captures" in told
 
 
 def test_a_directory_without_rules_is_told(tmp_path: Path) -> None:
@@ -397,6 +407,7 @@ def test_rules_are_described(rules: Path) -> None:
 
 
 def test_a_check_describes_rules_that_load(rules: Path, broken: Path) -> None:
+    assert "cat runs   " in falco_py("-V", rules, "-L").stdout
     made = json.loads(falco_py("-V", rules, "-L", "-o", "json_output=true").stdout)
     assert made["falco_describe_results"]["rules"][0]["info"]["name"] == "cat runs"
     assert "falco_describe_results" not in falco_py("-V", broken, "-L", "-o", "json_output=true").stdout

@@ -199,6 +199,8 @@ class _Reader:
             files=self.files,
             rules_files=rules_files,
             rule_matching=cast("str", self._value("rule_matching")),
+            capture_enabled=bool(self._value("capture.enabled")),
+            capture_mode=cast("str", self._value("capture.mode")),
             priority=priority,
             json_output=bool(self._value("json_output")),
             json_include_output_property=bool(self._value("json_include_output_property")),

@@ -58,6 +58,8 @@ class Config:
     files: tuple[str, ...] = ()  # what was read
     rules_files: tuple[str, ...] = DEFAULT_RULES_FILES
     rule_matching: str = "first"  # or "all"
+    capture_enabled: bool = False
+    capture_mode: str = "rules"  # or "all_rules"
     priority: int = 7  # severity of the least severe rules that are loaded; index of PRIORITIES
     json_output: bool = False
     json_include_output_property: bool = True

@@ -57,6 +57,7 @@ class Rule:
     format: OutputFormat
     place: str
     index: int = -1
+    capture: bool = False  # whether it is to start a capture
     type_checks: tuple[Check, ...] = ()  # the comparisons that the event type decides
 
 
@@ -318,6 +319,7 @@ class Loader:
             event_types=types,
             format=output,
             place=f"{place.file}:{place.line}",
+            capture=definition.capture,
             type_checks=tuple(check for check in checks(tree) if is_type_check(check)),
         )
 

@@ -63,6 +63,10 @@ class Result:
     def text(self) -> str:
         """The verdict and a block a problem, for reading."""
         lines = [f"{self.file}: {self.verdict}"]
+        if self.errors and self.odd:
+            lines.append(f"{len(self.odd)} Schema warning{'s' * (len(self.odd) > 1)}:")
+            lines += [line for odd in self.odd for line in (_RULE, odd)]
+            lines.append(_RULE)
         for what, group in (("Error", self.errors), ("Warning", self.warnings)):
             if group:
                 lines.append(f"{len(group)} {what}{'s' * (len(group) > 1)}:")
