@@ -30,6 +30,10 @@ INPUT_WRONG: Final = 1
 MACHINE_CANNOT: Final = 2
 INTERRUPTED: Final = 130
 
+COMMANDS: Final = {
+    "explain": "what a rule asks, and why it fires on an event or does not",
+    "test": "run tests of rules: written events and the alerts that they must give",
+}
 _FORMATS: Final = ("text", "markdown", "json")
 
 _ABOUT: Final = "Runtime security for Linux: tests Falco rules on what the kernel sees and prints alerts."
@@ -56,7 +60,7 @@ class InputError(Exception):
     """What the command line names cannot be used; the text says why and what to do."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         option, separator, reason = message.removeprefix("argument ").partition(": ")
         if not separator:
@@ -79,10 +83,11 @@ def _seconds(text: str) -> float | None:
     return value or None
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="falco-py", description=_ABOUT, add_help=False, allow_abbrev=False,
-        usage="falco-py [-c FILE] [-r RULES]... [-o KEY=VALUE]... [-M SECONDS]",
+        usage="falco-py [-c FILE] [-r RULES]... [-o KEY=VALUE]... [-M SECONDS]\n       "
+        + "\n       ".join(f"falco-py {name} ...: {about}" for name, about in COMMANDS.items()),
         epilog="Exit codes: 0 fine, 1 the input is wrong, 2 the machine cannot do it.",
     )  # fmt: skip
     run = parser.add_argument_group("running")
@@ -138,11 +143,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
-def _complain(text: str) -> None:
+def complain(text: str) -> None:
     from .visible import visible
 
     sys.stderr.write("\n".join(visible(line) for line in text.split("\n")) + "\n")
@@ -162,9 +167,9 @@ def _version(options: argparse.Namespace) -> int:
             "falco_version": __version__,
             "machine": platform.machine(),
         }
-        _say(json.dumps(made))
+        say(json.dumps(made))
     else:
-        _say(f"Falco-py version: {__version__} ({platform.machine()})\nEngine: {engine}")
+        say(f"Falco-py version: {__version__} ({platform.machine()})\nEngine: {engine}")
     return OK
 
 
@@ -180,7 +185,7 @@ def _list(options: argparse.Namespace) -> int:
 
     makers = {"text": listing.list_text, "markdown": listing.list_markdown, "json": listing.list_json}
     try:
-        _say(makers[_format(options)](options.list or None, options.N))
+        say(makers[_format(options)](options.list or None, options.N))
     except ValueError as error:
         raise UsageError(str(error)) from None
     return OK
@@ -196,11 +201,11 @@ def _list_events(options: argparse.Namespace) -> int:
     ]
     if form == "json":
         made = [{"name": name, "params": [{"name": n, "type": t} for t, n in params]} for name, params in events]
-        _say(json.dumps(made, indent=2))
+        say(json.dumps(made, indent=2))
         return OK
     for name, params in events:
         call = f"{name}({', '.join(f'{t} {n}' for t, n in params)})"
-        _say(f"- `{call}`" if form == "markdown" else call)
+        say(f"- `{call}`" if form == "markdown" else call)
     return OK
 
 
@@ -208,14 +213,14 @@ def _schema(of_rules: bool) -> int:
     from .config.schema import config_schema
     from .rules.schema import rules_schema
 
-    _say(json.dumps(rules_schema() if of_rules else config_schema(), indent=2))
+    say(json.dumps(rules_schema() if of_rules else config_schema(), indent=2))
     return OK
 
 
 # Rules
 
 
-def _rule_files(paths: Sequence[str], option: str | None) -> list[str]:
+def rule_files(paths: Sequence[str], option: str | None) -> list[str]:
     """Files, and the .yaml and .yml files of directories.
 
     `option` gave the paths, so what is missing is an error; None: the configuration, where it is skipped.
@@ -253,22 +258,22 @@ def _check_rules(options: argparse.Namespace) -> int:
     from .visible import json_line
 
     config = _config(options)
-    files = read_rules(_rule_files(options.V, "-V"))
+    files = read_rules(rule_files(options.V, "-V"))
     results = check(files, rules_options(config))
     invalid = [one for one in results if one.errors]
     if config.json_output:
         made: dict[str, Any] = {"falco_load_results": [one.json() for one in results]}
         if not invalid and (options.L or options.l is not None):
             made["falco_describe_results"] = _described(options, config, files).json(options.l)
-        _say(json_line(made))
+        say(json_line(made))
     else:
         for one in results:
-            _say(one.text())
+            say(one.text())
         if not invalid and (options.L or options.l is not None):
-            _say(_described(options, config, files).text(options.l))
+            say(_described(options, config, files).text(options.l))
     sys.stdout.flush()
     for one in invalid:
-        _complain(f"Error: {one.summary()}")
+        complain(f"Error: {one.summary()}")
     return INPUT_WRONG if invalid else OK
 
 
@@ -291,8 +296,8 @@ def _describe(options: argparse.Namespace) -> int:
     from .visible import json_line
 
     config = _config(options)
-    made = _described(options, config, read_rules(_rules_of(options, config)))
-    _say(json_line(made.json(options.l)) if config.json_output else made.text(options.l))
+    made = _described(options, config, read_rules(rules_of(options, config)))
+    say(json_line(made.json(options.l)) if config.json_output else made.text(options.l))
     return OK
 
 
@@ -333,17 +338,20 @@ def _selected(options: argparse.Namespace) -> tuple[Selection, ...]:
     )
 
 
+def default_config() -> str | None:
+    from .config import DEFAULT_FILE
+
+    return DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None
+
+
 def _config(options: argparse.Namespace) -> Config:
     """Raises ConfigError."""
     from dataclasses import replace
 
-    from .config import DEFAULT_FILE, load
+    from .config import load
     from .log import Level, log
 
-    path = options.c
-    if path is None and os.path.exists(DEFAULT_FILE):
-        path = DEFAULT_FILE
-    config = load(path, options.o)
+    config = load(options.c if options.c is not None else default_config(), options.o)
     if options.U:
         config = replace(config, buffered_outputs=False)
     config = replace(config, append_output=_printed(options) + config.append_output,
@@ -353,9 +361,9 @@ def _config(options: argparse.Namespace) -> Config:
     return config
 
 
-def _rules_of(options: argparse.Namespace, config: Config) -> list[str]:
+def rules_of(options: argparse.Namespace, config: Config) -> list[str]:
     """The rules files to load. Raises InputError."""
-    files = _rule_files(options.r, "-r") if options.r else _rule_files(config.rules_files, None)
+    files = rule_files(options.r, "-r") if options.r else rule_files(config.rules_files, None)
     if not files:
         raise InputError(
             "You must specify at least one rules file/directory via -r or a rules_file entry in falco.yaml\n"
@@ -369,7 +377,7 @@ def _start(options: argparse.Namespace) -> int:
     from .log import log
 
     config = _config(options)
-    files = _rules_of(options, config)
+    files = rules_of(options, config)
     if config.files:
         log.info("Falco-py initialized with configuration files:")
         for name in config.files:
@@ -408,7 +416,7 @@ def _pid_file(path: str | None) -> Iterator[None]:
 
 def _dispatch(options: argparse.Namespace) -> int:
     if options.help:
-        _say(_parser().format_help())
+        say(_parser().format_help())
         return OK
     if options.version:
         return _version(options)
@@ -423,6 +431,12 @@ def _dispatch(options: argparse.Namespace) -> int:
     if options.L or options.l is not None:
         return _describe(options)
     return _start(options)
+
+
+def _command(words: Sequence[str]) -> int:
+    from . import commands
+
+    return commands.main(words)
 
 
 def _hold_standard_files() -> None:
@@ -442,14 +456,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _hold_standard_files()
     try:
-        code = _dispatch(parse(words))
+        code = _command(words) if words[:1] and words[0] in COMMANDS else _dispatch(parse(words))
         sys.stdout.flush()
         return code
     except UsageError as error:
-        _complain(f"Error: {error}\nfalco-py --help shows the options")
+        complain(f"Error: {error}\nfalco-py --help shows the options")
         return INPUT_WRONG
     except InputError as error:
-        _complain(f"Error: {error}")
+        complain(f"Error: {error}")
         return INPUT_WRONG
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -467,23 +481,23 @@ def _told(error: Exception, *, verbose: bool) -> int:
     rules, host = modules.get("falco_py.rules.problems"), modules.get("falco_py.kernel.host")
     if rules is not None and isinstance(error, rules.RulesError):
         for problem in error.problems:
-            _complain(str(problem))
-        _complain(f"Error: {_errors(error.problems)} in the rules; nothing was started")
+            complain(str(problem))
+        complain(f"Error: {_errors(error.problems)} in the rules; nothing was started")
         return INPUT_WRONG
     if config is not None and isinstance(error, config.ConfigError):
-        _complain(f"Error: {error}")
+        complain(f"Error: {error}")
         return INPUT_WRONG
     if app is not None and isinstance(error, app.RulesFileError):
-        _complain(f"Error: {error}")
+        complain(f"Error: {error}")
         return INPUT_WRONG
     if host is not None and isinstance(error, host.HostError):
-        _complain(f"Error: {error}")
+        complain(f"Error: {error}")
         return MACHINE_CANNOT
     if verbose:
         import traceback
 
         traceback.print_exception(error)
-    _complain(
+    complain(
         f"internal error: {type(error).__name__}: {error}\n  This is a defect of falco-py; -v shows where it happened."
     )
     return INPUT_WRONG

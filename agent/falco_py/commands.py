@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sub-commands: `falco-py explain` and `falco-py test`.
+
+They take Falco's own options where those mean something (-c, -r, -o). Invariant: nothing here needs root or a kernel.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from . import cli
+from .cli import INPUT_WRONG, OK, InputError, UsageError, complain, say
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from .config import Config
+    from .rules.places import Where
+    from .trials.coverage import Coverage
+    from .trials.events import Written
+    from .trials.load import Trials
+    from .trials.suite import Result, Suite
+
+
+_STDIN: Final = "-"
+_MAX_FILE_BYTES: Final = 64 << 20
+
+
+def main(words: Sequence[str]) -> int:
+    """`words` begin with the name of the sub-command. Raises as cli does."""
+    return {"explain": _explain, "test": _test}[words[0]](words[1:])
+
+
+def _parser(name: str, about: str, usage: str) -> cli.Parser:
+    parser = cli.Parser(prog=f"falco-py {name}", description=about, add_help=False, allow_abbrev=False, usage=usage)
+    parser.add_argument("-c", metavar="FILE", help="configuration (default: /etc/falco/falco.yaml when it is there)")
+    parser.add_argument("-r", metavar="PATH", action="append", default=[], help="rules file, or a directory of them; "
+                        "may repeat")  # fmt: skip
+    parser.add_argument("-o", metavar="KEY=VALUE", action="append", default=[], help="set a value of the "
+                        "configuration; json_output=true gives JSON")  # fmt: skip
+    parser.add_argument("-h", "--help", action="store_true", help="this text")
+    return parser
+
+
+def _parsed(parser: cli.Parser, words: Sequence[str]) -> argparse.Namespace:
+    """Raises UsageError."""
+    from .config.problem import nearest
+
+    options, rest = parser.parse_known_args(list(words))
+    for word in rest:
+        known = [string for action in parser._actions for string in action.option_strings]
+        near = nearest(word.split("=", 1)[0], known)
+        what = f"Option '{word}' does not exist" if word.startswith("-") else f"'{word}' is one word too many"
+        raise UsageError(what + (f"; did you mean '{near}'?" if near else f"; {parser.prog} --help shows the options"))
+    return options
+
+
+def _config(options: argparse.Namespace) -> Config:
+    """Raises ConfigError."""
+    from .config import load
+    from .log import log
+
+    config = load(options.c if options.c is not None else cli.default_config(), options.o)
+    log.configure(level=config.log_level, iso=config.time_format_iso_8601, enabled=config.log_stderr)
+    return config
+
+
+def _read(path: str) -> tuple[str, str]:
+    """(name, text) of a file, or of standard input for `-`. Raises InputError."""
+    try:
+        if path == _STDIN:
+            data = sys.stdin.buffer.read(_MAX_FILE_BYTES + 1)
+        else:
+            with Path(path).open("rb") as file:
+                data = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}\n  What to do: check the path and its permissions."
+                         ) from None  # fmt: skip
+    if len(data) > _MAX_FILE_BYTES:
+        raise InputError(f"{path}: the file is larger than {_MAX_FILE_BYTES >> 20} MiB")
+    return ("<stdin>" if path == _STDIN else path), data.decode("utf-8", "surrogateescape")
+
+
+# explain
+
+_EXPLAIN: Final = (
+    "Shows what a rule asks, which events it runs on and, given an event, what holds of each part of its condition and "
+    "which part decided."
+)
+
+
+def _explain(words: Sequence[str]) -> int:
+    from .app import read_rules, rules_options
+    from .trials.explain import Explanation, python
+    from .trials.load import Trials
+    from .visible import json_line
+
+    parser = _parser("explain", _EXPLAIN, "falco-py explain RULE [--event FILE] [-r RULES]... [-o KEY=VALUE]...")
+    parser.add_argument("rule", metavar="RULE", nargs="?", help="name of the rule; an alert names its own")
+    parser.add_argument("--event", metavar="FILE", help="an alert in JSON, recorded events (one a line), or fields and "
+                        "their values in YAML; - reads standard input")  # fmt: skip
+    parser.add_argument("--type", metavar="TYPE", help="evt.type of events that do not say it")
+    parser.add_argument("--complete", action="store_true", help="what the event does not say is missing, not unknown")
+    parser.add_argument("--python", action="store_true", help="show the Python that the rule, or without RULE all "
+                        "enabled rules, became")  # fmt: skip
+    options = _parsed(parser, words)
+    if options.help:
+        say(parser.format_help())
+        return OK
+    config = _config(options)
+    files = read_rules(cli.rules_of(options, config))
+    if options.python:
+        rules_options(config)  # makes the fields of static_fields
+        try:
+            say(python(files, options.rule, config.rule_matching))
+        except KeyError:
+            _no_rule(options.rule, Trials(files).rules)
+        return OK
+    trials = Trials(files, **rules_options(config), complete=options.complete)
+    written = _events(options, trials)
+    name = options.rule or next((one.rule for one in written if one.rule), None)
+    if name is None:
+        raise UsageError("explain needs the name of a rule: falco-py explain 'RULE' -r RULES; -L lists the rules")
+    if name not in trials.rules:
+        _no_rule(name, trials.rules)
+    events = [(one, one.given(assume=False, event_type=options.type)) for one in written]
+    made = Explanation(trials, name, events)
+    say(json_line(made.json()) if config.json_output else made.text())
+    return OK
+
+
+def _no_rule(name: str, rules: dict[str, Any]) -> None:
+    """Raises InputError."""
+    from .config.problem import nearest
+
+    near = nearest(name, rules)
+    raise InputError(f'there is no rule "{name}"' + (f"; did you mean '{near}'?" if near else "; -L lists the rules"))
+
+
+def _events(options: argparse.Namespace, trials: Trials) -> list[Written]:
+    """Raises InputError and UsageError."""
+    from .trials.documents import FileError
+    from .trials.events import chosen_type, read_events
+    from .trials.given import GivenError
+
+    if options.type is not None:
+        try:
+            chosen_type(options.type, trials.catalogue)
+        except GivenError as wrong:
+            raise UsageError(f"Option '--type': {wrong.message}{f'; {wrong.hint}' if wrong.hint else ''}") from None
+    if options.event is None:
+        if options.type is not None or options.complete:
+            raise UsageError("--type and --complete say something about an event; give it with --event")
+        return []
+    try:
+        return read_events(*_read(options.event), trials.catalogue)
+    except FileError as problem:
+        raise InputError(str(problem)) from None
+
+
+# test
+
+_TEST: Final = "Runs tests of rules: written events, and the alerts that they must give."
+
+
+def _test(words: Sequence[str]) -> int:
+    from .visible import json_line
+
+    parser = _parser("test", _TEST, "falco-py test FILE... [--coverage] [-r RULES]... [-o KEY=VALUE]...")
+    parser.add_argument("files", metavar="FILE", nargs="*", help="YAML file of tests")
+    parser.add_argument("--coverage", action="store_true", help="also tell which rules never fired, which comparisons "
+                        "were never true, and which exceptions never applied")  # fmt: skip
+    options = _parsed(parser, words)
+    if options.help:
+        say(parser.format_help())
+        return OK
+    if not options.files:
+        raise UsageError("test needs a file of tests: falco-py test my_tests.yaml -r RULES")
+    config = _config(options)
+    results: list[Result] = []
+    covers: list[Coverage] = []
+    broken: list[str] = []
+    for path in options.files:
+        try:
+            made, cover = _one_file(path, options, config)
+        except InputError as error:
+            broken.append(str(error))
+            continue
+        results += made
+        covers.append(cover)
+        if not config.json_output:
+            for one in made:
+                say(one.text())
+    failed = sum(not one.passed for one in results)
+    if config.json_output:
+        told: dict[str, Any] = {"tests": [one.json() for one in results], "passed": len(results) - failed,
+                                "failed": failed, "errors": broken}  # fmt: skip
+        if options.coverage:
+            told["coverage"] = [one.json() for one in covers]
+        say(json_line(told))
+    else:
+        for cover in covers if options.coverage else ():
+            say("\n" + cover.text())
+        say(f"{len(results) - failed} passed, {failed} failed" + (f", {len(broken)} not run" if broken else ""))
+    sys.stdout.flush()
+    for text in broken:
+        complain(f"Error: {text}")
+    return INPUT_WRONG if failed or broken else OK
+
+
+def _one_file(path: str, options: argparse.Namespace, config: Config) -> tuple[list[Result], Coverage]:
+    """Raises InputError and RulesError."""
+    from .trials.coverage import Coverage
+    from .trials.documents import FileError
+    from .trials.given import GivenCatalogue
+    from .trials.suite import Reader, check_names, run
+
+    catalogue = GivenCatalogue()
+    beside = Path() if path == _STDIN else Path(path).parent
+    try:
+        suite = Reader(catalogue, lambda name, where: _beside(beside, name, where)).suite(*_read(path))
+        trials = _trials(suite, beside, options, config)
+        check_names(suite, trials)
+        cover = Coverage(trials)
+        seen: Callable[[Any], None] = cover.event if options.coverage else lambda _: None
+        return [run(test, trials, seen) for test in suite.tests], cover
+    except FileError as problem:
+        raise InputError(str(problem)) from None
+
+
+def _beside(directory: Path, name: str, where: Where) -> tuple[str, str]:
+    """A file that a test file names. Raises FileError."""
+    from .trials.documents import FileError
+
+    try:
+        return _read(str(directory / name))
+    except InputError as error:
+        raise FileError(where, str(error).splitlines()[0]) from None
+
+
+def _trials(suite: Suite, beside: Path, options: argparse.Namespace, config: Config) -> Trials:
+    """The rules of -r, else those that the file names, else those of the configuration. Raises FileError."""
+    from .app import read_rules, rules_options
+    from .rules.priority import Priority
+    from .trials.documents import FileError
+    from .trials.load import Trials
+
+    if options.r or not suite.rules_files:
+        paths = cli.rules_of(options, config)
+    else:
+        paths = []
+        for name, where in suite.rules_files:
+            try:
+                paths += cli.rule_files([str(beside / name)], "rules_files")
+            except InputError as error:
+                raise FileError(where, str(error).splitlines()[0]) from None
+    settings = rules_options(config)
+    settings["selections"] = (*settings["selections"], *suite.selections)
+    settings["rule_matching"] = suite.rule_matching or settings["rule_matching"]
+    return Trials(read_rules(paths), **settings, min_priority=Priority(config.priority), complete=True)
