@@ -12,6 +12,7 @@ import platform
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,14 @@ from .log import log
 from .outputs import Stdout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from .config import Config
     from .engine.alert import Alert
+    from .engine.loop import Loop
     from .kernel.load import Counters
+    from .kernel.pushdown import Plan
     from .rules.bundle import Bundle, Rule
 
 
@@ -103,7 +106,7 @@ def wanted_events(bundle: Bundle) -> frozenset[str]:
     for rule in bundle.rules:
         types = rule.event_types
         wanted |= types - IGNORED_IO if len(types) > _EVERY_EVENT else types
-    return frozenset(wanted)
+    return frozenset(wanted) & bundle.event_types
 
 
 def own_pid(root: str) -> int:
@@ -125,10 +128,46 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
         log.info(f"{len(bundle.rules)} rules loaded; dry run, nothing is captured")
         return 0
 
+    from .kernel.pushdown import needs_every_read, plan
+
+    stats = Stats()
+    out = Stdout(buffered=config.buffered_outputs)
+
+    def emit(rule: Rule, alert: Alert) -> bool:
+        stats.count(rule)
+        if config.stdout_output_enabled:
+            out.write(alert.line(config))
+        return out.closed
+
+    costly = [rule.name for rule in bundle.rules if needs_every_read(rule.event_types, rule.tree)]
+    if costly:
+        log.notice(
+            f"{len(costly)} rules look at every file opened for reading, because their conditions name no path that "
+            f"the kernel could compare: {', '.join(costly)}"
+        )
+    filters = plan((rule.event_types, rule.tree) for rule in bundle.rules)
+    with _watch(bundle, emit, filters, stop_after_s) as (loop, counters):
+        out.flush()
+        _summary(stats, loop, counters, out)
+    return 0
+
+
+@contextmanager
+def _watch(
+    bundle: Bundle,
+    emit: Callable[[Rule, Alert], bool],
+    filters: Plan,
+    stop_after_s: float | None,
+    made: Callable[[Loop], None] = lambda _: None,
+) -> Iterator[tuple[Loop, Counters]]:
+    """Captures and tests events until a signal, the time, or `emit`, which gives True when it wants no more.
+
+    The block runs when capture has ended; its memory is held until the block ends. `filters`: what the kernel may
+    drop of opens; `made` gets the loop before it runs. Raises kernel.host.HostError.
+    """
     from .engine.loop import Loop
     from .kernel import host
     from .kernel.load import Capture
-    from .kernel.pushdown import needs_every_read, plan
     from .kernel.reader import Reader
     from .state.processes import ProcessTable
     from .state.users import Users
@@ -138,27 +177,16 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
     log.info("Enabled event sources: syscall")
     log.info("Opening 'syscall' source with modern BPF probe.")
     capture = Capture(own_pid=own_pid(root))
-    stats = Stats()
-    out = Stdout(buffered=config.buffered_outputs)
-
-    def emit(rule: Rule, alert: Alert) -> None:
-        stats.count(rule)
-        if config.stdout_output_enabled:
-            out.write(alert.line(config))
-            if out.closed:
-                loop.stop = True
-
-    users = Users(root)
-    table = ProcessTable(root, users)
+    table = ProcessTable(root, Users(root))
     table.whole_env = not bundle.uses.isdisjoint(("proc.env", "proc.aenv"))
-    costly = [rule.name for rule in bundle.rules if needs_every_read(rule.event_types, rule.tree)]
-    if costly:
-        log.notice(
-            f"{len(costly)} rules look at every file opened for reading, because their conditions name no path that "
-            f"the kernel could compare: {', '.join(costly)}"
-        )
     reader = Reader(capture)
-    loop = Loop(reader, bundle, table, emit)
+
+    def tell(rule: Rule, alert: Alert) -> None:
+        if emit(rule, alert):
+            loop.stop = True
+
+    loop = Loop(reader, bundle, table, tell)
+    made(loop)
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         loop.stop = True
@@ -166,7 +194,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
     handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         capture.want(wanted_events(bundle))
-        capture.filter_opens(plan((rule.event_types, rule.tree) for rule in bundle.rules))
+        capture.filter_opens(filters)
         capture.attach()
         table.scan()
         log.info(
@@ -180,17 +208,55 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
         capture.detach()
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    out.flush()
-    _summary(stats, loop, counters, out)
-    reader.close()
-    capture.close()
-    return 0
+    try:
+        yield loop, counters
+    finally:
+        reader.close()
+        capture.close()
 
 
-def _summary(stats: Stats, loop: object, counters: Counters, out: Stdout) -> None:
-    from .engine.loop import Loop
+def record(
+    config: Config,
+    rule_files: Sequence[str],
+    write: Callable[[str], None],
+    *,
+    rule: str | None = None,
+    types: frozenset[str] = frozenset(),
+    firing: bool = False,
+    most: int = 1000,
+    stop_after_s: float | None = None,
+) -> int:
+    """Writes the events that the rules look at, a line of JSON each, with the values of all fields; gives their number.
 
-    assert isinstance(loop, Loop)
+    `rule`: only those that this rule looks at; `types`: only these event types; `firing`: only those that a rule
+    fires on. Ends after `most` events. Raises RulesFileError, rules.RulesError, kernel.host.HostError, and KeyError
+    when there is no such rule.
+    """
+    from dataclasses import replace
+
+    from .kernel.pushdown import everything
+    from .trials.record import Recorder, read_by
+
+    bundle = load_rules(config, rule_files)
+    recorder = Recorder(read_by(bundle.rules), write, most)
+    chosen = types or bundle.event_types
+    if rule is not None:
+        chosen = chosen & next((one.event_types for one in bundle.rules if one.name == rule), frozenset())
+    matchers = {name: recorder.matcher(bundle.matchers.get(name), firing) for name in chosen}
+    watched = replace(bundle, matchers=matchers, event_types=frozenset(matchers))
+
+    def made(loop: Loop) -> None:
+        def stop() -> None:
+            loop.stop = True
+
+        recorder.full = stop
+
+    with _watch(watched, lambda _rule, _alert: False, everything(), stop_after_s, made):
+        pass
+    return recorder.count
+
+
+def _summary(stats: Stats, loop: Loop, counters: Counters, out: Stdout) -> None:
     if not out.closed:
         sys.stdout.write(stats.summary())
         sys.stdout.flush()

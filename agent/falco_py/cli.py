@@ -33,6 +33,7 @@ INTERRUPTED: Final = 130
 COMMANDS: Final = {
     "explain": "what a rule asks, and why it fires on an event or does not",
     "test": "run tests of rules: written events and the alerts that they must give",
+    "record": "write events of this machine down, for explain and test",
 }
 _FORMATS: Final = ("text", "markdown", "json")
 
@@ -72,7 +73,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"Option '{option}' {reason}")
 
 
-def _seconds(text: str) -> float | None:
+def seconds(text: str) -> float | None:
     """As in Falco, 0 means without end."""
     try:
         value = float(text)
@@ -96,7 +97,7 @@ def _parser() -> Parser:
                      "repeat; replaces rules_files of the configuration")  # fmt: skip
     run.add_argument("-o", metavar="KEY=VALUE", action="append", default=[], help="set a value of the configuration, "
                      "such as json_output=true; may repeat")  # fmt: skip
-    run.add_argument("-M", metavar="SECONDS", type=_seconds, help="stop after so many seconds (0: never)")
+    run.add_argument("-M", metavar="SECONDS", type=seconds, help="stop after so many seconds (0: never)")
     run.add_argument("-P", metavar="FILE", help="write the process id to FILE while running")
     run.add_argument("-U", action="store_true", help="write each alert at once, whatever the configuration says")
     run.add_argument("-v", action="store_true", help="log more (level debug), and show where a defect happened")

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sub-commands: `falco-py explain` and `falco-py test`.
+"""The sub-commands: `falco-py explain`, `falco-py test` and `falco-py record`.
 
-They take Falco's own options where those mean something (-c, -r, -o). Invariant: nothing here needs root or a kernel.
+They take Falco's own options where those mean something (-c, -r, -o). Invariant: only `record` needs root and a kernel.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +17,7 @@ from .cli import INPUT_WRONG, OK, InputError, UsageError, complain, say
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .config import Config
     from .rules.places import Where
@@ -31,7 +33,7 @@ _MAX_FILE_BYTES: Final = 64 << 20
 
 def main(words: Sequence[str]) -> int:
     """`words` begin with the name of the sub-command. Raises as cli does."""
-    return {"explain": _explain, "test": _test}[words[0]](words[1:])
+    return {"explain": _explain, "test": _test, "record": _record}[words[0]](words[1:])
 
 
 def _parser(name: str, about: str, usage: str) -> cli.Parser:
@@ -121,14 +123,23 @@ def _explain(words: Sequence[str]) -> int:
         return OK
     trials = Trials(files, **rules_options(config), complete=options.complete)
     written = _events(options, trials)
-    name = options.rule or next((one.rule for one in written if one.rule), None)
-    if name is None:
+    by_rule: dict[str, list[Written]] = {}
+    for one in written:  # without RULE each alert is explained by its own
+        by_rule.setdefault(options.rule or one.rule, []).append(one)
+    if options.rule is not None:
+        by_rule.setdefault(options.rule, [])
+    if not by_rule or "" in by_rule:
         raise UsageError("explain needs the name of a rule: falco-py explain 'RULE' -r RULES; -L lists the rules")
-    if name not in trials.rules:
-        _no_rule(name, trials.rules)
-    events = [(one, one.given(assume=False, event_type=options.type)) for one in written]
-    made = Explanation(trials, name, events)
-    say(json_line(made.json()) if config.json_output else made.text())
+    made = []
+    for name, mine in by_rule.items():
+        if name not in trials.rules:
+            _no_rule(name, trials.rules)
+        events = [(one, one.given(assume=False, event_type=options.type)) for one in mine]
+        made.append(Explanation(trials, name, events))
+    if config.json_output:
+        say("\n".join(json_line(one.json()) for one in made))
+    else:
+        say("\n\n".join(one.text() for one in made))
     return OK
 
 
@@ -261,3 +272,83 @@ def _trials(suite: Suite, beside: Path, options: argparse.Namespace, config: Con
     settings["selections"] = (*settings["selections"], *suite.selections)
     settings["rule_matching"] = suite.rule_matching or settings["rule_matching"]
     return Trials(read_rules(paths), **settings, min_priority=Priority(config.priority), complete=True)
+
+
+# record
+
+_RECORD: Final = (
+    "Writes the events of this machine that the rules look at, a line of JSON each with the values of all fields, for "
+    "explain and test. Needs root, as watching does."
+)
+_MOST: Final = 1000
+
+
+def _record(words: Sequence[str]) -> int:
+    from . import app
+    from .config.problem import nearest
+    from .events.syscalls import ROWS
+
+    parser = _parser("record", _RECORD, "falco-py record [-w FILE] [--rule RULE] [--type TYPE]... [-r RULES]...")
+    parser.add_argument(
+        "-w", metavar="FILE", help="write to FILE, which must not be there yet (default: standard output)"
+    )
+    parser.add_argument("--rule", metavar="RULE", help="only events that this rule looks at")
+    parser.add_argument("--type", metavar="TYPE", action="append", default=[], help="only events of this evt.type; may "
+                        "repeat")  # fmt: skip
+    parser.add_argument("--firing", action="store_true", help="only events that a rule fires on")
+    parser.add_argument("-n", metavar="COUNT", default=str(_MOST), help=f"stop after COUNT events (default {_MOST})")
+    parser.add_argument("-M", metavar="SECONDS", type=cli.seconds, help="stop after so many seconds")
+    options = _parsed(parser, words)
+    if options.help:
+        say(parser.format_help())
+        return OK
+    if not options.n.isascii() or not options.n.isdigit() or not 0 < len(options.n) < 9 or int(options.n) == 0:
+        raise UsageError(f"Option '-n' takes a number from 1, not '{options.n}'")
+    for name in options.type:
+        if name not in ROWS:
+            near = nearest(name, ROWS)
+            raise UsageError(
+                f"Option '--type': unknown event type {name}" + (f"; did you mean '{near}'?" if near else "")
+            )
+    config = _config(options)
+    files = cli.rules_of(options, config)
+    if options.rule is not None:
+        from .trials.load import Trials
+
+        known = Trials(app.read_rules(files), **app.rules_options(config)).rules
+        if options.rule not in known:
+            _no_rule(options.rule, known)
+        if not known[options.rule].enabled:
+            raise InputError(f'rule "{options.rule}" is disabled, so nothing is recorded for it')
+    with _sink(options.w) as write:
+        count = app.record(config, files, write, rule=options.rule, types=frozenset(options.type),
+                           firing=options.firing, most=int(options.n), stop_after_s=options.M)  # fmt: skip
+    complain(f"{count} events recorded" + (f" in {options.w}" if options.w else ""))
+    return OK
+
+
+@contextmanager
+def _sink(path: str | None) -> Iterator[Callable[[str], None]]:
+    """Lines go to a new file that only its owner may read: arguments of commands can hold secrets.
+
+    Raises InputError.
+    """
+    if path is None:
+
+        def write_out(line: str) -> None:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+
+        yield write_out
+        return
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}\n"
+                         "  What to do: give -w a new file in a directory that exists.") from None  # fmt: skip
+    with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
+
+        def write_file(line: str) -> None:
+            file.write(line + "\n")
+
+        yield write_file

@@ -70,7 +70,7 @@ class Alert:
         if config.json_include_message_property:
             made["message"] = self.message
         if config.json_include_output_fields_property:
-            fields = {key: _plain(value) for key, value in self.fields.items()}
+            fields = {key: plain(value) for key, value in self.fields.items()}
             fields["evt.time.iso8601" if iso else "evt.time"] = self.ts_ns
             made["output_fields"] = fields
         if config.json_include_tags_property:
@@ -105,7 +105,7 @@ def utc_time(ts_ns: int) -> str:
     return _date_time(ts_ns) + "Z"
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """`value` as what JSON can hold."""
     if value is None or isinstance(value, str | int):  # bool is an int
         return value
@@ -114,7 +114,7 @@ def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
         return str(value)
     return str(value)

@@ -282,6 +282,11 @@ class Plan:
         return (self.paths[longest] if longest is not None else 0) | self.names.get(name, 0)
 
 
+def everything() -> Plan:
+    """The filter that keeps every open."""
+    return Plan(open_class=[1] * OPEN_CLASSES, any_path=1)
+
+
 def plan(conditions: Iterable[tuple[frozenset[str], Node]]) -> Plan:
     """The filter for these (event types, condition with its macros opened)."""
     numbered: dict[Clause, int] = {}

@@ -89,7 +89,7 @@ def _json(source: Source) -> list[Value]:
         raise FileError((source, source.place(0)), "this is nested too deeply") from None
     except ValueError as error:
         whole = _bad(source, 0, error)
-    found = []
+    found: list[Value] = []
     at = 0
     for line in source.text.split("\n"):
         if line.strip() and (not found or line.lstrip().startswith("{")):

@@ -14,7 +14,7 @@ from ..rules.priority import Priority
 from ..rules.sources import RUN
 from ..visible import visible
 from .truth import decider, value_text
-from .wording import WORDS, because, title, tree, verdicts
+from .wording import WORDS, asked, because, tree, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ class Explanation:
     def _event(self, written: Written, event: Given) -> list[str]:
         finding = self.trials.finding(self.rule.name, event)
         kind = f" ({event.name})" if event.name else ""
-        lines = [f"Event {visible(written.title)}{kind}: {self.verdict(finding, event)}"]
+        lines = [f"Event {visible(written.title)}{kind}: {self.verdict(finding, event, written.rule)}"]
         if finding.truth:
             lines.append(f"Alert: {visible(self.rule.format.format(event))}")  # type: ignore[arg-type]
         taken = self.trials.before(self.rule, event) if finding.truth else None
@@ -85,11 +85,15 @@ class Explanation:
         with deep_recursion(MAX_DEPTH):
             return [*lines, *(_INDENT + line for line in verdicts(finding))]
 
-    def verdict(self, finding: Finding, event: Given) -> str:
-        """The sentence above the tree."""
+    def verdict(self, finding: Finding, event: Given, alert_of: str = "") -> str:
+        """The sentence above the tree. `alert_of`: the rule that the event is an alert of."""
         types = self.rule.event_types
         if event.name and self.rule.source in RUN and event.name not in types:
             return f"the rule does not match: it runs on {self._types()}, not on {event.name}"
+        if finding.truth is None and alert_of == self.rule.name:
+            return (
+                f"the rule matched, as the alert says; of what it depends on, the alert does not show {asked(finding)}"
+            )
         word = {True: "the rule matches", False: "the rule does not match", None: "it cannot be told"}[finding.truth]
         return f"{word}: {because(finding)}"
 
@@ -118,7 +122,7 @@ class Explanation:
             "event": written.title,
             "type": event.name,
             "matches": _truth(finding.truth),
-            "because": self.verdict(finding, event),
+            "because": self.verdict(finding, event, written.rule),
             "instead": None if taken is None else taken.name,
             "condition": _finding_json(finding, decider(finding)),
         }
@@ -174,6 +178,3 @@ def _source(loader: Loader, name: str, rule_matching: str) -> dict[str, str]:
     rule.index = 0
     made = {event: loader.compiler.matcher(event, [rule], rule_matching == "all") for event in sorted(rule.event_types)}
     return {event: one[0] for event, one in made.items() if one is not None}
-
-
-__all__ = ["Explanation", "python", "title"]

@@ -26,7 +26,7 @@ _WIDTH = 9  # of the column of verdicts
 def because(finding: Finding) -> str:
     """Why the condition is true, false or unknown, as the rest of a sentence."""
     if finding.truth is None:
-        return f"the event does not say {_and(unsaid(finding))}"
+        return f"the event does not say {asked(finding)}"
     last = decider(finding)
     path = _path(finding, last)
     negated = sum(one.clause.kind == "not" for one in path) % 2 == 1
@@ -47,6 +47,11 @@ def because(finding: Finding) -> str:
 
 def _terms(finding: Finding) -> str:
     return "; ".join(_short(one.clause) + (f" ({told})" if (told := reads(one)) else "") for one in finding.terms)
+
+
+def asked(finding: Finding) -> str:
+    """The fields that would have to be known, as words."""
+    return _and(unsaid(finding))
 
 
 def _path(finding: Finding, last: Finding) -> list[Finding]:
