@@ -502,7 +502,3 @@ def _told(error: Exception, *, verbose: bool) -> int:
         f"internal error: {type(error).__name__}: {error}\n  This is a defect of falco-py; -v shows where it happened."
     )
     return INPUT_WRONG
-
-
-if __name__ == "__main__":
-    sys.exit(main())

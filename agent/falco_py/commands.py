@@ -265,7 +265,7 @@ def _trials(suite: Suite, beside: Path, options: argparse.Namespace, config: Con
         paths = []
         for name, where in suite.rules_files:
             try:
-                paths += cli.rule_files([str(beside / name)], "rules_files")
+                paths += cli.rule_files([os.path.normpath(beside / name)], "rules_files")
             except InputError as error:
                 raise FileError(where, str(error).splitlines()[0]) from None
     settings = rules_options(config)

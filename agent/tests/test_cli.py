@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 AGENT = Path(__file__).parents[1]
 DEFAULT_RULES = AGENT.parent / "rules" / "falco_rules.yaml"
-COMMAND = (sys.executable, "-m", "falco_py.cli")
+COMMAND = (sys.executable, "-m", "falco_py")
 WITHOUT_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 RULE = """\
 - rule: cat runs

@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 T = FieldType
 
-_FD = ""  # the path is that of the event's fd
-_NAME: dict[str, str] = {
+OF_FD = ""  # the path is that of the event's fd
+ONE_PATH: dict[str, str] = {
     "mkdir": "path",
     "mkdirat": "path",
     "rmdir": "path",
     "unlink": "path",
     "unlinkat": "name",
-    "open": _FD,
-    "openat": _FD,
-    "openat2": _FD,
-    "creat": _FD,
+    "open": OF_FD,
+    "openat": OF_FD,
+    "openat2": OF_FD,
+    "creat": OF_FD,
     "chmod": "filename",
     "fchmodat": "filename",
-    "fchmod": _FD,
+    "fchmod": OF_FD,
     "chown": "path",
     "lchown": "path",
     "fchownat": "pathname",
-    "fchown": _FD,
+    "fchown": OF_FD,
     "quotactl": "special",
     "umount": "name",
     "umount2": "name",
 }
 # For links, Falco's source is the new name and its target what exists.
-_PAIR: dict[str, tuple[str, str]] = {
+TWO_PATHS: dict[str, tuple[str, str]] = {
     "rename": ("oldpath", "newpath"),
     "renameat": ("oldpath", "newpath"),
     "renameat2": ("oldpath", "newpath"),
@@ -55,16 +55,16 @@ _PAIR: dict[str, tuple[str, str]] = {
 
 
 def fs_path_name(e: Event, raw: bool = False) -> str | None:
-    name = _NAME.get(e.name)
+    name = ONE_PATH.get(e.name)
     if name is None or not _succeeded(e):
         return None
-    if name == _FD:
+    if name == OF_FD:
         return e.fd_nameraw if raw else e.fd_name
     return _path(e, param(e, name), raw)
 
 
 def fs_path_pair(e: Event, index: int, raw: bool = False) -> str | None:
-    names = _PAIR.get(e.name)
+    names = TWO_PATHS.get(e.name)
     if names is None or not _succeeded(e):
         return None
     value = param(e, names[index])

@@ -47,20 +47,21 @@ class Coverage:
     # The report
 
     def _clauses(self, name: str) -> Iterator[Clause]:
+        """What a test can try, in order of reading; an exception as a whole."""
         rest = [self.trials.outlines.rule(name)]
         while rest:
             one = rest.pop()
             if one.kind == "exception" or (one.check is not None and not _is_idle(one.check)):
                 yield one
-            rest.extend(reversed(one.terms))
+            if one.kind != "exception":
+                rest.extend(reversed(one.terms))
 
     def _tried(self, name: str) -> bool:
         return self.fired[name] > 0
 
     def untrue(self, name: str) -> list[Clause]:
-        """Of a rule, the comparisons that were never true, in order of reading; an exception is told of as a whole."""
-        inside = {id(below) for one in self._clauses(name) if one.kind == "exception" for below in _below(one)}
-        found = [one for one in self._clauses(name) if one.kind == "check" and id(one) not in inside]
+        """Of a rule, the comparisons that were never true, in order of reading."""
+        found = [one for one in self._clauses(name) if one.kind == "check"]
         return list({_key(one): one for one in found if _key(one) not in self._true}.values())
 
     def unused(self, name: str) -> list[Clause]:
@@ -109,11 +110,3 @@ def _is_idle(check: Check) -> bool:
 
 def _key(clause: Clause) -> str:
     return f"{clause.place} {clause.kind} {clause.whole or clause.name}"
-
-
-def _below(clause: Clause) -> Iterator[Clause]:
-    rest = list(clause.terms)
-    while rest:
-        one = rest.pop()
-        yield one
-        rest.extend(one.terms)

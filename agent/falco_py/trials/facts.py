@@ -16,6 +16,7 @@ from ..events.flags import TABLES
 from ..events.syscalls import ROWS
 from ..fields.evt import O_CREAT, O_F_CREATED, O_RDONLY, O_TMPFILE, O_WRONLY
 from ..fields.fd import directory_of
+from ..fields.fspath import OF_FD, ONE_PATH, TWO_PATHS
 from .given import EVENT_TYPE
 
 if TYPE_CHECKING:
@@ -174,6 +175,19 @@ def _of_connection(made: Values) -> Iterator[tuple[str, Any]]:
             yield "fd.name", f"{client}:{ports[0]}->{server}:{ports[1]}"
 
 
+def _of_paths(made: Values) -> Iterator[tuple[str, Any]]:
+    name = made.get(EVENT_TYPE)
+    if made.get("evt.failed") is not False or not isinstance(name, str):
+        return
+    param = ONE_PATH.get(name)
+    found = [("name", made.get("fd.name") if param == OF_FD else made.get(f"evt.arg[{param}]"))]
+    found += zip(("source", "target"), (made.get(f"evt.arg[{one}]") for one in TWO_PATHS.get(name, ())), strict=False)
+    for which, path in found:
+        if isinstance(path, str) and path.startswith("/"):
+            yield f"fs.path.{which}", path
+            yield f"fs.path.{which}raw", path
+
+
 def _of_process(made: Values) -> Iterator[tuple[str, Any]]:
     name, args, cmdline = made.get("proc.name"), made.get("proc.args"), made.get("proc.cmdline")
     if isinstance(name, str) and isinstance(args, str):
@@ -205,7 +219,7 @@ def _of_place(made: Values) -> Iterator[tuple[str, Any]]:
                 yield two, made[one]
 
 
-_CONSEQUENCES = (_of_type, _of_result, _of_flags, _of_connection, _of_fd, _of_process, _of_place)
+_CONSEQUENCES = (_of_type, _of_result, _of_flags, _of_connection, _of_fd, _of_paths, _of_process, _of_place)
 
 
 def _ancestors(made: Values, whole: frozenset[str]) -> set[str]:
@@ -236,7 +250,8 @@ def _ancestors(made: Values, whole: frozenset[str]) -> set[str]:
 def _assumptions(made: Values) -> Iterator[tuple[str, Any]]:
     """A call succeeds, a descriptor is that of a file, and what names no container happens on the host."""
     if not any(name in made for name in ("evt.res", "evt.rawres", "evt.failed")):
-        yield "evt.rawres", made.get("fd.num", 0)
+        row = ROWS.get(made.get(EVENT_TYPE, ""))
+        yield "evt.rawres", made.get("fd.num", _FIRST_FREE_FD) if row and "creates_fd" in row.flags else 0
     about_sockets = any(name.startswith(("fd.c", "fd.s", "fd.l", "fd.r", "fd.ip", "fd.port")) for name in made)
     fails = made.get("evt.failed") is True or (made.get("evt.rawres") or 0) < 0
     if any(name.startswith("fd.") for name in made):

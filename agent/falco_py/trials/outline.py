@@ -46,9 +46,16 @@ class Outlines:
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
         self._macros: dict[str, Clause] = {}
+        self._rules: dict[str, Clause] = {}
 
     def rule(self, name: str) -> Clause:
-        """Raises KeyError."""
+        """The same tree every time. Raises KeyError."""
+        found = self._rules.get(name)
+        if found is None:
+            found = self._rules[name] = self._rule(name)
+        return found
+
+    def _rule(self, name: str) -> Clause:
         condition = self.loader.rule_conditions[name]
         definition = self.loader.definitions.rules[name]
         written = [one for one in definition.exceptions if one.values]

@@ -68,7 +68,7 @@ class Alert:
 def agent_command() -> list[str]:
     """The agent that belongs to this Python."""
     program = Path(sys.executable).parent / "falco-py"
-    return [str(program)] if program.exists() else [sys.executable, "-m", "falco_py.cli"]
+    return [str(program)] if program.exists() else [sys.executable, "-m", "falco_py"]
 
 
 @dataclass
