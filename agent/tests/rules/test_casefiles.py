@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,8 @@ def test_case(case: Case) -> None:
 def test_every_difference_is_in_the_table(case: Case) -> None:
     for subject in case.wanted("differs"):
         assert f"\n| {subject} |" in DIFFERENCES
+
+
+def test_every_published_point_has_a_case() -> None:
+    numbers = [int(found[1]) for case in CASES if (found := re.match(r"P(\d+): ", case.name))]
+    assert sorted(set(numbers)) == list(range(1, 62))
