@@ -230,9 +230,12 @@ def _comma(values: Sequence[Text]) -> Text:
 def _right(comp: str, value: ExceptionValue, field: Scalar) -> Text:
     if isinstance(value, tuple):
         return _wrapped("(", _comma([_value(v) for v in value]), ")") if value else Text.made("()", field)
-    if is_list_comp(comp):
-        return Text.of(value) if value.value.startswith("(") else _wrapped("(", _value(value), ")")
-    return _value(value)
+    if not is_list_comp(comp):
+        return _value(value)
+    if value.value.startswith("("):
+        return Text.of(value)
+    # Commas separate values here, as in a list that is written out.
+    return _wrapped("(", Text.of(value) if "," in value.value else _value(value), ")")
 
 
 def _written(exception: RuleException) -> Text:

@@ -178,10 +178,11 @@ def _operands() -> tuple[pp.ParserElement, pp.ParserElement]:
     items = _matched(r"\(").add_parse_action(lambda t: t[0].start()) + pp.Optional(pp.DelimitedList(element)) + close
     items.add_parse_action(lambda t: ListExpr(tuple(t[1:]), t[0]))
     argument = (items | element).set_name("a field or value as argument of the transformer")
-    index = _matched(_ARG).add_parse_action(lambda t: [("index", _arg(t[0]["arg"], t[0].start("arg")))])
+    index = _matched(_ARG).leave_whitespace()  # a bracket further on is text of an output
+    index.add_parse_action(lambda t: [("index", _arg(t[0]["arg"], t[0].start("arg")))])
     names = "|".join((*TRANSFORMERS, "val"))
     start = _matched(rf"(?P<name>{names})\(").add_parse_action(lambda t: [(t[0]["name"], t[0].start())])
-    call <<= start - argument - pp.ZeroOrMore(comma - argument) - close + pp.Optional(index)
+    call <<= start - argument - pp.ZeroOrMore(comma - argument) - close + pp.Optional(index).leave_whitespace()
     call.add_parse_action(_call)
     return field | bad_arg, call
 
