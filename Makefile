@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 C_SOURCES = $(shell find bpf agent/falco_py -name '*.[ch]')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench fuzz clean
+.PHONY: help setup run test check format docs bench fuzz clean
 
 help: ## show this list
 	@echo "falco-py: Falco rules on the events of this machine's kernel."
@@ -28,6 +28,9 @@ format: setup ## put the sources into the house's form
 	@$(VENV)/bin/ruff check --fix --quiet .
 	@$(VENV)/bin/ruff format .
 	@clang-format --style=file:bpf/.clang-format -i $(C_SOURCES)
+
+docs: setup ## write the pages of docs/ that are made from the code
+	@cd agent && ../$(PYTHON) -m pages
 
 bench: setup ## measure the agent's own cost
 	@cd agent && ../$(PYTHON) -m benchmarks

@@ -17,29 +17,29 @@ _WIDTH = 120
 _NAME_WIDTH = 30
 
 
-class _Class(NamedTuple):
+class Class(NamedTuple):
     name: str
     short: str
     about: str
 
 
-_Group = tuple[_Class, "list[Field]"]
-_CLASSES: tuple[_Class, ...] = (
-    _Class("gen_event", "All events", "Number, time, source and host of an event."),
-    _Class("evt", "System calls", "The call, its parameters and its result."),
-    _Class("process", "Processes", "The process of the event, its parents, session and executable."),
-    _Class("thread", "Threads", "The thread of the event: capabilities and cgroups."),
-    _Class("user", "Users", "The user of the event."),
-    _Class("group", "Groups", "The group of the event."),
-    _Class("fd", "File descriptors", "The file or socket that the event is about, as the kernel saw it."),
-    _Class("fspath", "Paths", "The paths that a successful call acted on."),
-    _Class("container", "Containers", "The container of the process."),
-    _Class("k8s", "Kubernetes", "The pod of the process."),
-    _Class("k8smeta", "Kubernetes objects", "The pod of the process, under the names of the k8smeta plugin."),
-    _Class("utils", "Tools", "Helpers for tests and outputs."),
-    _Class("k8s_audit", "Kubernetes audit log", "Requests to the Kubernetes API, as its audit log has them."),
-    _Class("json", "JSON", "Any part of an event that is JSON."),
-    _Class("static", "Constants", "Constants of the configuration."),
+Group = tuple[Class, "list[Field]"]
+_CLASSES: tuple[Class, ...] = (
+    Class("gen_event", "All events", "Number, time, source and host of an event."),
+    Class("evt", "System calls", "The call, its parameters and its result."),
+    Class("process", "Processes", "The process of the event, its parents, session and executable."),
+    Class("thread", "Threads", "The thread of the event: capabilities and cgroups."),
+    Class("user", "Users", "The user of the event."),
+    Class("group", "Groups", "The group of the event."),
+    Class("fd", "File descriptors", "The file or socket that the event is about, as the kernel saw it."),
+    Class("fspath", "Paths", "The paths that a successful call acted on."),
+    Class("container", "Containers", "The container of the process."),
+    Class("k8s", "Kubernetes", "The pod of the process."),
+    Class("k8smeta", "Kubernetes objects", "The pod of the process, under the names of the k8smeta plugin."),
+    Class("utils", "Tools", "Helpers for tests and outputs."),
+    Class("k8s_audit", "Kubernetes audit log", "Requests to the Kubernetes API, as its audit log has them."),
+    Class("json", "JSON", "Any part of an event that is JSON."),
+    Class("static", "Constants", "Constants of the configuration."),
 )
 
 
@@ -48,38 +48,39 @@ def list_text(source: str | None = None, names_only: bool = False) -> str:
 
     Raises ValueError for a source that there is not; so do the other two.
     """
-    groups = _groups(source)
+    found = groups(source)
     if names_only:
-        return "".join(name + "\n" for name in _names(groups))
-    return "\n".join(_text(*group) for group in groups)
+        return "".join(name + "\n" for name in _names(found))
+    return "\n".join(_text(*group) for group in found)
 
 
 def list_markdown(source: str | None = None, names_only: bool = False) -> str:
-    groups = _groups(source)
+    found = groups(source)
     if names_only:
-        return "".join(f"- `{name}`\n" for name in _names(groups))
-    return "\n".join(_markdown(*group) for group in groups)
+        return "".join(f"- `{name}`\n" for name in _names(found))
+    return "\n".join(_markdown(*group) for group in found)
 
 
 def list_json(source: str | None = None, names_only: bool = False) -> str:
-    groups = _groups(source)
-    content = _names(groups) if names_only else {"fieldclasses": [_class_json(*group) for group in groups]}
+    found = groups(source)
+    content = _names(found) if names_only else {"fieldclasses": [_class_json(*group) for group in found]}
     return json.dumps(content, indent=2) + "\n"
 
 
-def _names(groups: list[_Group]) -> list[str]:
-    return [field.name for _, members in groups for field in members]
+def _names(found: list[Group]) -> list[str]:
+    return [field.name for _, members in found for field in members]
 
 
-def _groups(source: str | None) -> list[_Group]:
+def groups(source: str | None = None) -> list[Group]:
+    """The classes of `source` (of all for None or "") in order, each with its fields. Raises ValueError."""
     if source and source not in SOURCES:
         raise ValueError(f"unknown event source {source!r}; there are: {', '.join(SOURCES)}")
     fields = [f for f in (*CATALOGUE.values(), *static_fields()) if not source or f.source in (source, "any")]
-    groups = [(klass, [field for field in fields if field.klass == klass.name]) for klass in _CLASSES]
-    return [(klass, members) for klass, members in groups if members]
+    found = [(klass, [field for field in fields if field.klass == klass.name]) for klass in _CLASSES]
+    return [(klass, members) for klass, members in found if members]
 
 
-def _sources(members: list[Field]) -> list[str]:
+def sources_of(members: list[Field]) -> list[str]:
     """No source named means every source."""
     named = {field.source for field in members}
     return [source for source in SOURCES if source in named]
@@ -101,21 +102,21 @@ def _tags(field: Field) -> list[str]:
     return tags
 
 
-def _described(field: Field) -> str:
+def described(field: Field) -> str:
     tags = _tags(field)
     return f"({', '.join(tags)}) {field.doc}" if tags else field.doc
 
 
-def _text(klass: _Class, members: list[Field]) -> str:
+def _text(klass: Class, members: list[Field]) -> str:
     lines = [
         "-" * _NAME_WIDTH,
         f"{'Field Class:':<{_NAME_WIDTH}}{klass.name} ({klass.short})",
         f"{'Description:':<{_NAME_WIDTH}}{klass.about}",
-        f"{'Event Sources:':<{_NAME_WIDTH}}{', '.join(_sources(members)) or 'all'}",
+        f"{'Event Sources:':<{_NAME_WIDTH}}{', '.join(sources_of(members)) or 'all'}",
         "",
     ]
     for field in members:
-        wrapped = textwrap.wrap(_described(field), _WIDTH - _NAME_WIDTH)
+        wrapped = textwrap.wrap(described(field), _WIDTH - _NAME_WIDTH)
         if len(field.name) >= _NAME_WIDTH:
             lines.append(field.name)
             first = ""
@@ -126,31 +127,31 @@ def _text(klass: _Class, members: list[Field]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _markdown(klass: _Class, members: list[Field]) -> str:
+def _markdown(klass: Class, members: list[Field]) -> str:
     lines = [
         f"## Field Class: {klass.name}",
         "",
         klass.about,
         "",
-        f"Event Sources: {', '.join(_sources(members)) or 'all'}",
+        f"Event Sources: {', '.join(sources_of(members)) or 'all'}",
         "",
         "Name | Type | Description",
         ":----|:-----|:-----------",
     ]
-    lines += [f"`{field.name}` | {field.type} | {_escaped(_described(field))}" for field in members]
+    lines += [f"`{field.name}` | {field.type} | {escaped(described(field))}" for field in members]
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "\\<")
 
 
-def _class_json(klass: _Class, members: list[Field]) -> dict[str, Any]:
+def _class_json(klass: Class, members: list[Field]) -> dict[str, Any]:
     return {
         "name": klass.name,
         "shortdesc": klass.short,
         "desc": klass.about,
-        "event_sources": _sources(members),
+        "event_sources": sources_of(members),
         "fields": [
             {
                 "name": field.name,

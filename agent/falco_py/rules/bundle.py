@@ -7,13 +7,14 @@ file is raised in one `RulesError`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .checks import Checker, checks, deprecated, fields
 from .collector import Collector, Definitions, MacroDef, RuleDef
 from .compiler import Compiler, is_type_check
-from .exceptions import with_exceptions
+from .exceptions import field_findings, with_exceptions
 from .expressions import CheckError, Writer
 from .extras import extra_fields, fitting, suffix, suggested_fields
 from .formats import Formats, OutputFormat
@@ -202,6 +203,7 @@ class Loader:
             self._error(where, f"list '{error.args[0]}' makes the condition too long", "", item)
         except ConditionError as error:
             self._report(text, Finding(error.at, error.message, error.hint), item)
+            self.used |= set(re.findall(r"\w+", text.value))  # macros, as far as can be told
         return None
 
     def _macro(self, macro: MacroDef) -> None:
@@ -249,8 +251,11 @@ class Loader:
             return None
         self.rule_conditions[definition.name] = condition
         self.used |= {ref.name for ref in references(condition.tree)}
-        condition.findings.extend(self.checker.findings(condition.tree, condition.text))
-        condition.findings.extend(foreign_fields(condition.tree, definition.source, self.catalogue))
+        findings = [
+            *self.checker.findings(condition.tree, condition.text),
+            *foreign_fields(condition.tree, definition.source, self.catalogue),
+        ]
+        condition.findings.extend(field_findings(findings, condition.text, definition.exceptions))
         self._idle_exceptions(definition, item)
         opened: Node | None = None
         try:
@@ -296,7 +301,8 @@ class Loader:
         for name in (name for one in definition.exceptions if not one.values for name in one.fields):
             written = Text.join((Text.of(name), Text.made(" exists", name)))
             condition = self._parsed(written, item, name.where)
-            for found in self.checker.findings(condition.tree, written) if condition is not None else ():
+            findings = self.checker.findings(condition.tree, written) if condition is not None else ()
+            for found in field_findings(findings, written, definition.exceptions):
                 self._report(written, found, item)
 
     def _made(self, definition: RuleDef, item: Item, tree: Node, output: OutputFormat) -> Rule:

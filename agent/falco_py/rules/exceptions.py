@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from .operators import LIST_OPERATORS, MODIFIERS, OPERATORS, TEXT_OPERATORS
 from .places import Scalar, Text
-from .problems import Problems, nearest
+from .problems import Finding, Problems, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from .items import ExceptionItem, ExceptionValue
 
@@ -53,6 +53,15 @@ class _ExceptionError(Exception):
         self.scalar, self.message, self.hint, self.code = scalar, message, hint, code
 
 
+def _known(scalar: Scalar) -> str:
+    """Raises _ExceptionError."""
+    comp = _comp(scalar.value)
+    if comp is None:
+        message = f"'{scalar.value}' is not a supported comparison operator"
+        raise _ExceptionError(scalar, message, nearest(scalar.value, OPERATORS))
+    return comp
+
+
 def _complete(item: ExceptionItem) -> RuleException:
     if item.fields is None:
         raise _ExceptionError(
@@ -66,8 +75,8 @@ def _complete(item: ExceptionItem) -> RuleException:
     if isinstance(item.fields, Scalar):
         if isinstance(item.comps, tuple):
             raise _ExceptionError(item.name, "Fields and comps must both be strings", "write one comp, not a list")
-        comp = _comp(item.comps.value) if item.comps else "in"
-        if comp is None or not is_list_comp(comp):
+        comp = _known(item.comps) if item.comps else "in"
+        if not is_list_comp(comp):
             raise _ExceptionError(
                 item.comps or item.name,
                 "When fields is a single value, comps must be one of "
@@ -80,15 +89,7 @@ def _complete(item: ExceptionItem) -> RuleException:
             raise _ExceptionError(item.name, "Rule exception item must have fields property with a list of fields")
         if isinstance(item.comps, Scalar):
             raise _ExceptionError(item.comps, "Fields and comps lists must have equal length", "write a list of comps")
-        found: list[str] = []
-        for scalar in item.comps if item.comps is not None else ():
-            one = _comp(scalar.value)
-            if one is None:
-                raise _ExceptionError(
-                    scalar, f"'{scalar.value}' is not a supported comparison operator", nearest(scalar.value, OPERATORS)
-                )
-            found.append(one)
-        comps = tuple(found) if item.comps is not None else ("=",) * len(fields)
+        comps = tuple(map(_known, item.comps)) if item.comps is not None else ("=",) * len(fields)
         if len(comps) != len(fields):
             raise _ExceptionError(
                 item.name,
@@ -184,6 +185,20 @@ def append_exceptions(
     return None if failed else tuple(result)
 
 
+def field_findings(found: Iterable[Finding], text: Text, exceptions: Sequence[RuleException]) -> list[Finding]:
+    """`found` in `text`, in Falco's words where it is about the field of an exception."""
+    fields = {id(scalar) for exception in exceptions for scalar in exception.fields}
+    made = []
+    for one in found:
+        scalar = text.origin(min(one.at, max(0, len(text.value) - 1)))[0]
+        if one.unknown and id(scalar) in fields:
+            hint = one.hint if one.message.endswith("no such field") else one.message
+            message = f"'{scalar.value}' is not a supported filter field"
+            one = replace(one, message=message, hint=hint, code="LOAD_ERR_VALIDATE")
+        made.append(one)
+    return made
+
+
 # Writing
 
 _QUOTES = ("'", '"')
@@ -215,9 +230,12 @@ def _comma(values: Sequence[Text]) -> Text:
 def _right(comp: str, value: ExceptionValue, field: Scalar) -> Text:
     if isinstance(value, tuple):
         return _wrapped("(", _comma([_value(v) for v in value]), ")") if value else Text.made("()", field)
-    if is_list_comp(comp):
-        return Text.of(value) if value.value.startswith("(") else _wrapped("(", _value(value), ")")
-    return _value(value)
+    if not is_list_comp(comp):
+        return _value(value)
+    if value.value.startswith("("):
+        return Text.of(value)
+    # Commas separate values here, as in a list that is written out.
+    return _wrapped("(", Text.of(value) if "," in value.value else _value(value), ")")
 
 
 def _written(exception: RuleException) -> Text:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 1000  # nested parentheses
 _FRAMES_A_LEVEL = 40
 _CACHE_SIZE = 8192
+_LONE_BYTE = 0xDC00  # a byte that is no text by itself stands behind this code, as in the texts of events
 
 _BLANK = " \t\b\r\n"
 _B = r"[ \t\b\r\n]"
@@ -80,7 +81,8 @@ def _unquote(text: str, at: int) -> str:
         if escape[0] == "x" and len(escape) == 3:
             if escape == "x00":
                 raise ConditionError(at + 1 + match.start(), "a string may not hold a NUL character")
-            return chr(int(escape[1:], 16))
+            byte = int(escape[1:], 16)
+            return chr(byte if byte < 0x80 else _LONE_BYTE + byte)
         if escape not in _ESCAPES:
             raise ConditionError(
                 at + 1 + match.start(),
@@ -89,7 +91,10 @@ def _unquote(text: str, at: int) -> str:
             )
         return _ESCAPES[escape]
 
-    return _ESCAPE_RE.sub(value, body)
+    made = _ESCAPE_RE.sub(value, body)
+    if "\\x" not in body:
+        return made
+    return made.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def _literal(text: str, at: int) -> Literal:
@@ -173,10 +178,11 @@ def _operands() -> tuple[pp.ParserElement, pp.ParserElement]:
     items = _matched(r"\(").add_parse_action(lambda t: t[0].start()) + pp.Optional(pp.DelimitedList(element)) + close
     items.add_parse_action(lambda t: ListExpr(tuple(t[1:]), t[0]))
     argument = (items | element).set_name("a field or value as argument of the transformer")
-    index = _matched(_ARG).add_parse_action(lambda t: [("index", _arg(t[0]["arg"], t[0].start("arg")))])
+    index = _matched(_ARG).leave_whitespace()  # a bracket further on is text of an output
+    index.add_parse_action(lambda t: [("index", _arg(t[0]["arg"], t[0].start("arg")))])
     names = "|".join((*TRANSFORMERS, "val"))
     start = _matched(rf"(?P<name>{names})\(").add_parse_action(lambda t: [(t[0]["name"], t[0].start())])
-    call <<= start - argument - pp.ZeroOrMore(comma - argument) - close + pp.Optional(index)
+    call <<= start - argument - pp.ZeroOrMore(comma - argument) - close + pp.Optional(index).leave_whitespace()
     call.add_parse_action(_call)
     return field | bad_arg, call
 

@@ -205,6 +205,14 @@ class _Reader:
                 (self.source, self.source.place(index)),
                 f"unreadable character: {error.reason}",
             )
+        except UnicodeEncodeError as error:
+            self.problems.add(
+                "error",
+                "LOAD_ERR_YAML_PARSE",
+                (self.source, self.source.place(error.start)),
+                f"the byte 0x{ord(error.object[error.start]) & 0xFF:02x} is not UTF-8",
+                "save the file as UTF-8",
+            )
         except (yaml.YAMLError, UnicodeError, RecursionError, ValueError) as error:
             self.problems.add(
                 "error",

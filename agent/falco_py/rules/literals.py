@@ -49,8 +49,10 @@ def _port(text: str) -> int:
 
 def _address(text: str) -> IPv4Address | IPv6Address:
     hint = "for a network such as 10.0.0.0/8 use fd.net, fd.snet, ..." if "/" in text else ""
+    if text.lower().startswith("::ffff:") and "." in text:
+        hint = f"write {text[7:]}; such addresses are shown as IPv4"
     try:
-        return IPv4Address(text) if "." in text and ":" not in text else IPv6Address(text)
+        return IPv4Address(text) if "." in text else IPv6Address(text)
     except (AddressValueError, ValueError):
         raise LiteralError(f"unrecognized IPv{4 if '.' in text else 6} address {text}", hint) from None
 

@@ -117,10 +117,11 @@ def _pairs(node: yaml.MappingNode) -> dict[str, yaml.Node]:
 
 def _holding(node: yaml.MappingNode, at: int) -> tuple[str, yaml.Node | None]:
     """The key whose value holds the offset, and the value; None for a place on a key."""
-    for key, value in node.value:
-        if value.start_mark.index <= at <= value.end_mark.index:
-            return _text(key), value
-    return "", None
+    before = [pair for pair in node.value if pair[0].start_mark.index <= at]
+    if not before or at < before[-1][1].start_mark.index:
+        return "", None
+    key, value = before[-1]
+    return _text(key), value
 
 
 def _text(node: yaml.Node | None) -> str:

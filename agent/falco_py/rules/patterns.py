@@ -44,6 +44,11 @@ def _compiled(pattern: str) -> Any:
     return re2.compile(_clean(pattern), options=_OPTIONS)
 
 
+def _escaped(text: str) -> str:
+    escaped: str = re2.escape(_clean(text))
+    return escaped
+
+
 def check_regex(pattern: str) -> str | None:
     """What is wrong with an RE2 pattern, None when it is right."""
     try:
@@ -72,7 +77,7 @@ def _glob_to_regex(pattern: str) -> str:
         elif char == "?":
             out.append(".")
         elif char == "\\" and i < len(pattern):
-            out.append(re2.escape(pattern[i]))
+            out.append(_escaped(pattern[i]))
             i += 1
         elif char == "[":
             end = _bracket_end(pattern, i)
@@ -82,7 +87,7 @@ def _glob_to_regex(pattern: str) -> str:
                 out.append(_bracket(pattern[i:end]))
                 i = end + 1
         else:
-            out.append(re2.escape(char))
+            out.append(_escaped(char))
     return "".join(out)
 
 
@@ -106,7 +111,7 @@ def _bracket(body: str) -> str:
     parts = re.split(r"(\[:\w+:\])", inner)
     text = "".join(p if n % 2 else re.sub(r"([\[\]^])", r"\\\1", p) for n, p in enumerate(parts))
     expression = f"[{'^' if negated else ''}{text}]"
-    return expression if check_regex(expression) is None else re2.escape(f"[{body}]")
+    return expression if check_regex(expression) is None else _escaped(f"[{body}]")
 
 
 def _stars_matcher(pattern: str) -> Matcher:

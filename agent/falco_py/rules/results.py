@@ -34,7 +34,6 @@ _DESCRIPTIONS = {
     "LOAD_UNUSED_LIST": "No rule, no macro and no other list uses this list.",
     "LOAD_UNKNOWN_ITEM": "The item is neither a rule, a macro or a list nor a requirement, and is ignored.",
     "LOAD_DEPRECATED_ITEM": "The item should not be used any more.",
-    "LOAD_WARNING_EXTENSION": "An extension item has a warning.",
     "LOAD_APPEND_NO_VALUES": "An exception is appended to or overridden without values, which changes nothing.",
     "LOAD_EXCEPTION_NAME_NOT_UNIQUE": "A rule has several exceptions of the same name.",
     "LOAD_INVALID_MACRO_NAME": "The name of the macro cannot be written in every condition.",

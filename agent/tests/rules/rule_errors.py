@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The broken rule files beside this become docs/rule-errors.md: each file and what is told of it.
 
-`python -m tests.rules.rule_errors`, from agent/, writes it anew. The second line of a file says what it is
+`make docs` writes it anew. The second line of a file says what it is
 about; lines are counted behind that, as the page shows them.
 """
 
@@ -17,9 +17,8 @@ PAGE = Path(__file__).parents[3] / "docs" / "rule-errors.md"
 TEMPLATE = """\
 # What is told of broken rules
 
-Made from the files in `agent/tests/rules/broken` by `python -m tests.rules.rule_errors`. A message names the file, the
-line and the column (from 1), shows the line, gives Falco's code and says what to write. `falco-py -V FILE` checks a
-file and runs nothing.
+Made by `make docs` from the files in `agent/tests/rules/broken`. A message names the file, the line and the column
+(from 1), shows the line, gives Falco's code and says what to write. `falco-py -V FILE` checks a file and runs nothing.
 """
 
 
@@ -42,7 +41,3 @@ def page() -> str:
             f"```yaml\n{rules}```\n\n```text\n{told(path.name, rules)}\n```\n"
         )
     return "".join(parts)
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page())

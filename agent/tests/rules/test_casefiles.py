@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from falco_py.rules.bundle import Bundle, Rule, load
-from falco_py.rules.problems import Problem, RulesError
+from falco_py.rules.problems import PHRASES, Problem, RulesError
 from tests.rules.casefiles import Case, Catalogue, cases, event, tree_text
 
 DIFFERENCES = (Path(__file__).parents[3] / "docs" / "differences.md").read_text()
@@ -78,3 +79,13 @@ def test_case(case: Case) -> None:
 def test_every_difference_is_in_the_table(case: Case) -> None:
     for subject in case.wanted("differs"):
         assert f"\n| {subject} |" in DIFFERENCES
+
+
+def test_every_published_point_has_a_case() -> None:
+    numbers = [int(found[1]) for case in CASES if (found := re.match(r"P(\d+): ", case.name))]
+    assert sorted(set(numbers)) == list(range(1, 62))
+
+
+def test_every_code_has_a_case() -> None:
+    told_codes = {text.split()[1].removesuffix(":") for case in CASES for text in case.wanted("error", "warning")}
+    assert told_codes == set(PHRASES)

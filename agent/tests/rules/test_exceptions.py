@@ -103,7 +103,7 @@ def test_an_or_in_the_condition_does_not_escape_its_exceptions() -> None:
         ),
         ("{name: x, fields: [proc.name], values: [a]}", "Fields and values lists must have equal length", 56),
         ("{name: x, fields: [proc.name], values: [[a, b]]}", "Fields and values lists must have equal length", 23),
-        ("{name: x, fields: proc.nam, values: [a]}", "`proc.nam`: no such field", 34),
+        ("{name: x, fields: proc.nam, values: [a]}", "'proc.nam' is not a supported filter field", 34),
         ("{name: x, fields: proc.pid, values: [a]}", "a is not a valid number", 53),
         ("{name: x, fields: proc.name, values: [it's]}", None, None),
     ],

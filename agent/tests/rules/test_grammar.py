@@ -128,7 +128,7 @@ def operand(one: Operand) -> str:
         (r"f.g = 'a\'b'", 'f.g = ["a\'b"]'),
         (r"f.g = 'a\\.b'", r"f.g = ['a\\.b']"),
         (r"f.g = '\b\f\n\r\t\/'", r"f.g = ['\x08\x0c\n\r\t/']"),
-        (r"f.g = '\x41\xe9'", "f.g = ['Aé']"),
+        (r"f.g = '\x41\xc3\xa9'", "f.g = ['Aé']"),
         (r"f.g = 'a\ b'", r"f.g = ['a\\b']"),
         ("f.g = ''", "f.g = ['']"),
         ("f.g = 'a\nb'", r"f.g = ['a\nb']"),

@@ -16,6 +16,7 @@ from falco_py.rules.patterns import (
     concat,
     from_base64,
     get_options,
+    glob_match,
     glob_matcher,
     join,
     length,
@@ -89,6 +90,8 @@ def test_regex_matches_the_whole_value_and_the_longest_way() -> None:
 def test_bytes_that_are_no_utf8_match_as_replacement_characters() -> None:
     assert regex_matcher("a.b")("a\udcffb")
     assert glob_matcher("a?b")("a\udcffb")
+    assert glob_match("a\udcffb", "a\udcff?")
+    assert glob_matcher("[\udcff]*\\\udcff?")("\udcff\udcffa")
 
 
 @pytest.mark.parametrize("pattern", ["(a*)*b", "(a|a)*b", "(.*)*x", "(a+)+$"])

@@ -86,6 +86,8 @@ OVERRIDE = rule("evt.type = open", override="{condition: x, desc: replace, outpu
         ("- what: x\n", "rules content item "),
         ("- list: l\n  items: [[a]]\n", "list l,list item "),
         ("- a: [\n", ""),
+        (EXCEPTIONS.format("a, b") + "  colour: red\n", "rule r"),
+        (rule("evt.type = open", tags="[a]", colour="red"), "rule r"),
     ],
 )  # fmt: skip
 def test_a_problem_lies_in_its_item(text: str, expected: str) -> None:
@@ -103,6 +105,13 @@ def test_a_warning_is_described_and_names_the_deprecated_field() -> None:
         in checked(rule("evt.type = open and evt.dir = <"))[0].text()
     )
     assert set(_DESCRIPTIONS) == {code for code in PHRASES if not code.startswith("LOAD_ERR_")}
+
+
+def test_a_byte_that_is_no_utf8_is_told_with_its_place() -> None:
+    (one,) = checked("# a\n- list: caf\udce9\n  items: []\n")
+    ((problem, _),) = one.errors
+    assert (problem.line, problem.column, problem.code) == (2, 12, "LOAD_ERR_YAML_PARSE")
+    assert problem.message == "the byte 0xe9 is not UTF-8"
 
 
 def test_what_breaks_the_schema_is_told() -> None:

@@ -18,7 +18,7 @@ FILES = sorted(BROKEN.glob("*.yaml"))
 
 
 def test_the_page_is_what_the_files_give() -> None:
-    assert PAGE.read_text() == page(), "run 'python -m tests.rules.rule_errors' in agent/"
+    assert PAGE.read_text() == page(), "run 'make docs'"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

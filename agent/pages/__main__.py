@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes every page that is made. Invariant: a page that is up to date stays as it is."""
+
+from __future__ import annotations
+
+from tests.rules import rule_errors
+
+from . import DOCS, events, fields, guide
+
+
+def main() -> None:
+    pages = {
+        DOCS / "fields.md": fields.page(),
+        DOCS / "events.md": events.page(),
+        guide.PAGE: guide.page(guide.PAGE.read_text()),
+        rule_errors.PAGE: rule_errors.page(),
+    }
+    for path, text in pages.items():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            print(f"docs: {path.name} written")
+
+
+if __name__ == "__main__":
+    main()
