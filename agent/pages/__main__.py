@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from tests.rules import rule_errors
 
-from . import DOCS, events, fields, guide
+from . import DOCS, events, fields, guide, sessions
 
 
 def main() -> None:
@@ -14,6 +14,7 @@ def main() -> None:
         DOCS / "events.md": events.page(),
         guide.PAGE: guide.page(guide.PAGE.read_text()),
         rule_errors.PAGE: rule_errors.page(),
+        **{path: sessions.page(path.read_text()) for path in sessions.PAGES},
     }
     for path, text in pages.items():
         if not path.exists() or path.read_text() != text:

@@ -110,7 +110,10 @@ class Checker:
             yield _odd(literal, message, "use 'exists', or 'not' and 'exists'", "LOAD_UNSAFE_NA_CHECK")
         if not literal.quoted and _FIELD_LIKE.fullmatch(word) and self.catalogue.lookup(word) is not None:
             yield _odd(literal, f"'{word}' is a field but is compared as text", f"for the field write val({word})")
-        if (check.modifier or check.op in LIST_OPERATORS) and text[: literal.at].rstrip(" \t\b\r\n")[-1:] not in ("(", ","):
+        if (check.modifier or check.op in LIST_OPERATORS) and text[: literal.at].rstrip(" \t\b\r\n")[-1:] not in (
+            "(",
+            ",",
+        ):
             yield _odd(literal, f"'{word}' is not a list; it is compared as text", nearest(word, self.lists))
         if check.op == "regex" and not _REGEX_SIGNS.search(_core(word)):
             yield _odd(

@@ -30,23 +30,30 @@ def because(finding: Finding) -> str:
     last = decider(finding)
     path = _path(finding, last)
     negated = sum(one.clause.kind == "not" for one in path) % 2 == 1
-    where = _where(path)
     if last is finding and finding.truth:
         return "every part of the condition holds"
-    text = _short(last.clause)
+    against = ", and the rule wants it false" if negated and last.truth and not finding.truth else ""
+    exception = next((one.clause for one in path if one.clause.kind == "exception"), None)
+    if exception is not None and against:
+        return f"{title(exception)} applies: {_told(last)}"
+    where = _where(path)
     if last.clause.kind == "check":
-        said = f" ({told})" if (told := reads(last)) else ""
-        verdict = f"{text} is {WORDS[last.truth]}{said}"
-        against = ", and the rule wants it false" if negated and last.truth and not finding.truth else ""
-        return f"{verdict}{where}{against}"
+        return f"{_short(last.clause)} is {WORDS[last.truth]}{_values(last)}{where}{against}"
     if last.truth:
-        against = ", and the rule wants it false" if negated and not finding.truth else ""
-        return f"all of this holds{where}{against}: {_terms(last)}"
-    return f"no alternative holds{where}: {_terms(last)}"
+        return f"all of this holds{where}{against}: {_told(last)}"
+    return f"no alternative holds{where}: {_told(last)}"
 
 
-def _terms(finding: Finding) -> str:
-    return "; ".join(_short(one.clause) + (f" ({told})" if (told := reads(one)) else "") for one in finding.terms)
+def _values(finding: Finding) -> str:
+    """What was read, unless the comparison says it itself."""
+    check = finding.clause.check
+    told = "" if check is not None and check.op == "=" and finding.truth else reads(finding)
+    return f" ({told})" if told else ""
+
+
+def _told(finding: Finding) -> str:
+    """A comparison, or the parts of a group, with what they read."""
+    return "; ".join(_short(one.clause) + _values(one) for one in (finding.terms or (finding,)))
 
 
 def asked(finding: Finding) -> str:
@@ -67,10 +74,7 @@ def _path(finding: Finding, last: Finding) -> list[Finding]:
 
 
 def _where(path: list[Finding]) -> str:
-    """The macro or exception that the part stands in."""
-    for one in path:
-        if one.clause.kind == "exception":
-            return f" in exception '{visible(one.clause.name)}'"
+    """The macro that the part stands in."""
     names = [one.clause.name for one in path if one.clause.kind == "macro"]
     return f" in macro {names[0]}" if names else ""
 
@@ -146,7 +150,7 @@ def _found_rows(finding: Finding, depth: int, before: str, head: Finding | None 
     """As `_rows`; the verdict of a line is that of the outermost clause on it."""
     clause = finding.clause
     if clause.kind == "check":
-        yield depth, before + visible(clause.text), _told(head, finding)
+        yield depth, before + visible(clause.text), _headed(head, finding)
     elif clause.kind == "not":
         yield from _found_rows(finding.terms[0], depth, f"{before}not ", head or finding)
     elif clause.kind in ("macro", "exception"):
@@ -157,7 +161,7 @@ def _found_rows(finding: Finding, depth: int, before: str, head: Finding | None 
             yield from _found_rows(term, depth + 1, "")
 
 
-def _told(head: Finding | None, leaf: Finding) -> Finding:
+def _headed(head: Finding | None, leaf: Finding) -> Finding:
     """The outermost finding of a line, with what the comparison read."""
     if head is None:
         return leaf

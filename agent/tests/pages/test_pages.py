@@ -11,7 +11,7 @@ import pytest
 from falco_py.events.syscalls import NEVER, ROWS
 from falco_py.fields.catalogue import CATALOGUE, REFUSED
 from falco_py.rules.problems import PHRASES
-from pages import DOCS, events, fields, guide
+from pages import DOCS, events, fields, guide, sessions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,13 @@ def test_the_page_of_events_is_fresh() -> None:
 def test_the_guide_says_what_is_told_today() -> None:
     text = guide.PAGE.read_text()
     assert text == guide.page(text), FRESH
+
+
+@pytest.mark.parametrize("path", sessions.PAGES, ids=lambda path: path.name)
+def test_commands_print_what_their_pages_show(path: Path) -> None:
+    text = path.read_text()
+    assert "```console" in text
+    assert text == sessions.page(text), FRESH
 
 
 def rows(page: str) -> set[str]:

@@ -56,11 +56,8 @@ def test_ancestors_known_in_part_can_only_say_yes() -> None:
     assert load.finding("r", given(load, proc__aname="[x]")).truth is False
 
 
-NOBODY = "user.name in (nobody) is true (user.name is nobody) in exception 'never_used', and the rule wants it false"
-KNOWN_READER = (
-    "all of this holds in exception 'known_reader', and the rule wants it false: "
-    "proc.name = tail (proc.name is tail); user.name = root (user.name is root)"
-)
+NOBODY = "exception 'never_used' applies: user.name in (nobody) (user.name is nobody)"
+KNOWN_READER = "exception 'known_reader' applies: proc.name = tail; user.name = root"
 NO_READER = (
     "no alternative holds: proc.name in (readers: cat, less, more, head, ... 7 in all) (proc.name is x); "
     "proc.pname = sh (proc.pname is y)"
