@@ -98,7 +98,7 @@ def rule_sets(draw: st.DrawFn) -> str:
     return "\0".join(sets)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=80, suppress_health_check=list(HealthCheck))
 @given(rule_sets(), st.integers(0, 1 << 32), st.sampled_from(("first", "all")))
 def test_rules_load_after_others_as_alone(texts: str, seed: int, matching: str) -> None:
     kept.forget()
@@ -124,7 +124,7 @@ PAIRS = {
     ),
     "an empty list was written or named": (
         named("none") + rule("evt.type = open and proc.name in (none)"),
-        rule("evt.type = open and proc.name in (  )"),
+        named("none") + rule("evt.type = open and proc.name in (  )"),
     ),
     "a macro says something else": (
         "- macro: m\n  condition: proc.name = a\n" + rule("evt.type = open and m and proc.name = b"),
