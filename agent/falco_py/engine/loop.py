@@ -145,8 +145,7 @@ class Loop:
     def _test(self, event: Event, matcher: Any) -> None:
         """Every rule that matches under the resolved path, then those that match only under the path as passed."""
         try:
-            fd = event.fd
-            if fd is not None and fd.truncated:
+            if event.cut:
                 self._heal_path(event)
             found = matcher(event)
             told = self._tell(event, found)

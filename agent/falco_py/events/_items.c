@@ -13,16 +13,27 @@
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#define ITEM_VALUE  1
-#define ITEM_FD	    6
+#define ITEM_VALUE   1
+#define ITEM_PATH    3
+#define ITEM_FD	     6
+#define ITEM_DIR     7
+#define ITEM_CUT     1 /* of an item's flags */
 
-#define FD_SOCK	    1
-#define FD_CUT	    2
-#define FD_DELETED  4
-#define FD_DETACHED 8
-#define FD_FILE	    16
-#define FD_MEMBERS  12
+#define FD_SOCK	     1
+#define FD_CUT	     2
+#define FD_DELETED   4
+#define FD_DETACHED  8
+#define FD_FILE	     16
+#define FD_MEMBERS   12
+#define FILE_MEMBERS 5
+
+/* What has no path of its own, by its superblock magic (events/descriptor.py). */
+#define ANON_INODE_FS 0x09041934
+#define PIPE_FS	      0x50495045
+#define PID_FS	      0x50494446
+#define MEMFD	      "memfd:"
 
 struct item {
 	uint16_t size;
@@ -175,6 +186,141 @@ static PyObject *items_fd(PyObject *module, PyObject *const *args, Py_ssize_t co
 	return made;
 }
 
+/* Is it an open file or directory, shown by a path that is whole? */
+static int is_plain(const struct fd_facts *f, const char *name, Py_ssize_t len)
+{
+	if (f->num < 0 || f->flags & (FD_SOCK | FD_CUT | FD_DETACHED) || !(f->flags & FD_FILE))
+		return 0;
+	if (f->magic == ANON_INODE_FS || f->magic == PIPE_FS || f->magic == PID_FS)
+		return 0;
+	if (len >= (Py_ssize_t)strlen(MEMFD) && !memcmp(name, MEMFD, strlen(MEMFD)))
+		return 0;
+	return (f->mode & S_IFMT) != S_IFIFO;
+}
+
+/* The fd item that a record of an event about an fd begins with; NULL when there is none. */
+static const char *leading_fd(PyObject *payload, struct fd_facts *f, Py_ssize_t *len)
+{
+	const char *raw = PyBytes_AS_STRING(payload);
+	struct item item;
+	Py_ssize_t at = 0;
+
+	if (!next_item((const uint8_t *)raw, PyBytes_GET_SIZE(payload), &at, &item) ||
+	    item.tag != ITEM_FD || item.size < sizeof(*f))
+		return NULL;
+	memcpy(f, raw + sizeof(item), sizeof(*f));
+	*len = item.size - sizeof(*f);
+	return raw + sizeof(item) + sizeof(*f);
+}
+
+static PyObject *items_file(PyObject *module, PyObject *payload)
+{
+	PyObject *made, *name, *directory, *filename;
+	Py_ssize_t len, cut, end;
+	struct fd_facts f;
+	const char *raw;
+	int is_dir;
+
+	(void)module;
+	if (!is_bytes(payload))
+		return NULL;
+	raw = leading_fd(payload, &f, &len);
+	if (!raw || !is_plain(&f, raw, len))
+		Py_RETURN_NONE;
+	name = text(raw, len);
+	if (!name)
+		return NULL;
+	is_dir = (f.mode & S_IFMT) == S_IFDIR;
+	end = PyUnicode_GET_LENGTH(name);
+	cut = PyUnicode_FindChar(name, '/', 0, end, -1);
+	if (is_dir) {
+		directory = Py_NewRef(name);
+		filename = Py_NewRef(Py_None);
+	} else {
+		if (cut == end - 1)
+			directory = cut < 0 ? PyUnicode_FromString("/") : Py_NewRef(name);
+		else
+			directory = cut <= 0 ? PyUnicode_FromString("/")
+					     : PyUnicode_Substring(name, 0, cut);
+		filename = cut < 0 ? PyUnicode_FromString("/")
+				   : PyUnicode_Substring(name, cut + 1, end);
+	}
+	made = PyTuple_New(FILE_MEMBERS);
+	if (!made || !directory || !filename) {
+		Py_XDECREF(made);
+		Py_DECREF(name);
+		Py_XDECREF(directory);
+		Py_XDECREF(filename);
+		return NULL;
+	}
+	PyTuple_SET_ITEM(made, 0, PyLong_FromLong(f.num));
+	PyTuple_SET_ITEM(made, 1, PyUnicode_FromStringAndSize(is_dir ? "d" : "f", 1));
+	PyTuple_SET_ITEM(made, 2, name);
+	PyTuple_SET_ITEM(made, 3, directory);
+	PyTuple_SET_ITEM(made, 4, filename);
+	if (!PyTuple_GET_ITEM(made, 0) || !PyTuple_GET_ITEM(made, 1))
+		Py_CLEAR(made);
+	return made;
+}
+
+/* Is a path as realpath(3) would give it: absolute, without empty, "." and ".." parts? */
+static int is_normal(const char *path, Py_ssize_t len)
+{
+	if (len < 1 || path[0] != '/')
+		return 0;
+	for (Py_ssize_t i = 0; i < len; i++) {
+		Py_ssize_t part;
+
+		if (path[i] != '/')
+			continue;
+		part = i + 1;
+		while (part < len && path[part] == '.')
+			part++;
+		if ((part == len || path[part] == '/') && part - i - 1 <= 2)
+			return 0;
+	}
+	return 1;
+}
+
+static PyObject *items_as_passed(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+	Py_ssize_t at = 0, place, start, name_len;
+	const char *raw, *name, *path;
+	struct item item, base;
+	struct fd_facts f;
+
+	(void)module;
+	if (count != 2) {
+		PyErr_SetString(PyExc_TypeError, "as_passed(payload, place)");
+		return NULL;
+	}
+	place = PyLong_AsSsize_t(args[1]);
+	if (!is_bytes(args[0]) || (place == -1 && PyErr_Occurred()))
+		return NULL;
+	name = leading_fd(args[0], &f, &name_len);
+	if (!name || !is_plain(&f, name, name_len) || !is_normal(name, name_len))
+		Py_RETURN_FALSE;
+	raw = PyBytes_AS_STRING(args[0]);
+	do {
+		start = at;
+		if (!next_item((const uint8_t *)raw, PyBytes_GET_SIZE(args[0]), &at, &item))
+			Py_RETURN_FALSE;
+	} while (start == 0 || place-- > 0); /* the fd item is not counted */
+	path = raw + start + sizeof(item);
+	if (item.tag != ITEM_PATH)
+		Py_RETURN_FALSE;
+	if (item.size == name_len)
+		return PyBool_FromLong(!memcmp(path, name, name_len));
+	start = at; /* relative: the directory, a slash, the path */
+	if (!next_item((const uint8_t *)raw, PyBytes_GET_SIZE(args[0]), &at, &base) ||
+	    base.tag != ITEM_DIR || base.flags & ITEM_CUT)
+		Py_RETURN_FALSE;
+	return PyBool_FromLong(base.size + 1 + item.size == name_len &&
+			       !memcmp(name, raw + start + sizeof(base), base.size) &&
+			       name[base.size] == '/' &&
+			       !memcmp(name + base.size + 1, path, item.size));
+}
+
 static PyMethodDef methods[] = {
 	{ "starts", items_starts, METH_O,
 	  "starts(payload) -> where each item begins, a leading fd item left out" },
@@ -184,6 +330,12 @@ static PyMethodDef methods[] = {
 	{ "fd", (PyCFunction)(void (*)(void))items_fd, METH_FASTCALL,
 	  "fd(type, raw) -> the value of an fd item as `type`, of a socket with the bytes of its "
 	  "facts" },
+	{ "file", items_file, METH_O,
+	  "file(payload) -> (number, letter, path, directory, file name) of an open file or "
+	  "directory; None: it is about something else" },
+	{ "as_passed", (PyCFunction)(void (*)(void))items_as_passed, METH_FASTCALL,
+	  "as_passed(payload, place) -> whether the path in an item, counted as by starts, surely "
+	  "is that of the fd item" },
 	{ NULL, NULL, 0, NULL },
 };
 

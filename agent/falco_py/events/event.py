@@ -38,6 +38,7 @@ _RESULT_NAMES = frozenset(("res", "fd"))
 _NO_FD = Fd(-1, 0, 0, 0, 0, 0, 0, 0, None, False, False, None)
 _UNREAD = object()
 _OPENS = frozenset(("open", "openat", "openat2", "creat"))
+OpenFile = tuple[int, str, str, str, str | None]  # fd number, fd.typechar, fd.name, fd.directory, fd.filename
 
 
 @lru_cache(maxsize=1024)
@@ -71,6 +72,7 @@ class Event:
         "_args",
         "_ends",
         "_fd",
+        "_file",
         "_kind",
         "_name",
         "_name_changed",
@@ -100,6 +102,7 @@ class Event:
         self.spelling = 0
         self._above: list[Any] | None = None
         self._fd: Fd | None = None
+        self._file: Any = _UNREAD
         self._kind: descriptor.Kind | None = None
         self._name: Any = _UNREAD  # the resolved one
         self._args: list[Any] | None = None
@@ -138,11 +141,6 @@ class Event:
         if value is _UNREAD:
             value = args[index] = self._read(index)
         return value
-
-    def number(self, index: int) -> int | None:
-        """Parameter `index` as the number that the kernel was passed; None when it is none or missing."""
-        place = self.row.places[index]
-        return None if place is None else _items.number(self.payload, place)
 
     def _read(self, index: int) -> Any:
         row = self.row
@@ -226,9 +224,27 @@ class Event:
             self._fd = fd = fd or _NO_FD
         return fd
 
+    @property
+    def file(self) -> OpenFile | None:
+        """What most rules ask of an open file or directory; None: ask for each part, in its own way."""
+        file = self._file
+        if file is _UNREAD:
+            file = self._file = None if self.row.fd is None else _items.file(self.payload)
+        found: OpenFile | None = file
+        return found
+
+    @property
+    def cut(self) -> bool:
+        """Whether the kernel program had to cut the path of the fd."""
+        if self.file is not None:
+            return False
+        fd = self.fd
+        return fd is not None and fd.truncated
+
     def replace_fd(self, fd: Fd) -> None:
         """Puts in what was found out later (a path that was cut in the kernel)."""
         self._fd = fd
+        self._file = None
         self._kind = None
         self._name = _UNREAD
 
@@ -248,6 +264,9 @@ class Event:
 
     @property
     def fd_typechar(self) -> str | None:
+        file = self.file
+        if file is not None:
+            return file[1]
         kind = self.fd_kind
         return None if kind is None else kind.char
 
@@ -273,6 +292,9 @@ class Event:
         """fd.name, in the spelling chosen by `spelling`."""
         if self.spelling:
             return self._fd_name()
+        file = self.file
+        if file is not None:
+            return file[2]
         if self._name is _UNREAD:
             self._name = self._fd_name()
         name: str | None = self._name
@@ -306,6 +328,12 @@ class Event:
 
     def other_spelling(self) -> bool:
         """Whether the path as passed differs from that of the file really opened."""
+        index = _path_param(self.row)
+        if index is None:
+            return False
+        place = self.row.places[index]
+        if place is not None and self.file is not None and _items.as_passed(self.payload, place):
+            return False
         passed = self.opened_as
         if passed is None:
             return False

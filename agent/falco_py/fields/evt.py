@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from falco_py.events import syscalls, text
+from falco_py.events._items import number
 from falco_py.events.flags import TABLES, translate
 from falco_py.events.record import PathItem
 from falco_py.events.symbols import ERRNO
@@ -25,7 +26,14 @@ _FILE_KINDS = frozenset({"file", "directory"})
 _NET_KINDS = frozenset({"ipv4", "ipv6"})
 _IPC_KINDS = frozenset({"unix", "pipe", "event", "signalfd", "eventpoll", "inotify", "timerfd"})
 _OPEN_FLAGS = frozenset({"open", "openat", "openat2", "open_by_handle_at"})
-_FLAGS_AT = {name: [param.name for param in syscalls.ROWS[name].params].index("flags") for name in _OPEN_FLAGS}
+_ACCESS = tuple(translate("file_flags", mode) for mode in range(4))  # of the kernel's O_ACCMODE
+
+
+def _flags_place(row: Row) -> int | None:
+    return row.places[[param.name for param in row.params].index("flags")]
+
+
+_FLAGS_PLACES = {name: _flags_place(syscalls.ROWS[name]) for name in _OPEN_FLAGS}
 _OPEN_MODES = frozenset({"open", "openat", "openat2"})
 # Falco's encoding, in which read-only has a bit of its own.
 O_RDONLY, O_WRONLY, O_CREAT, O_TMPFILE, O_F_CREATED = 0x1, 0x2, 0x4, 0x2000, 0x4000
@@ -150,13 +158,13 @@ def is_syslog(e: Event) -> bool:
     return name is not None and (name == "/dev/log" or name.endswith(" /dev/log"))
 
 
-def open_flag(e: Event, flag: int) -> bool:
-    """Read straight from the record: nearly every rule about files asks, of every open."""
-    index = _FLAGS_AT.get(e.row.name)
-    if index is None:
+def open_access(e: Event, flag: int) -> bool:
+    """`flag`: O_RDONLY or O_WRONLY. Straight from the record: nearly every rule about files asks, of every open."""
+    place = _FLAGS_PLACES.get(e.row.name)
+    if place is None:
         return False
-    flags = e.number(index)
-    return flags is not None and translate("file_flags", flags) & flag != 0
+    flags = number(e.payload, place)
+    return flags is not None and _ACCESS[flags & 3] & flag != 0
 
 
 def is_open_exec(e: Event) -> bool:
@@ -455,8 +463,8 @@ ROWS: tuple[Field, ...] = (
         dotted_arg=True,
         check_arg=_abspath_error,
     ),
-    _row("evt.is_open_read", T.BOOL, "An open for reading.", f"open_flag(e, {O_RDONLY})", cost_ns=300),
-    _row("evt.is_open_write", T.BOOL, "An open for writing.", f"open_flag(e, {O_WRONLY})", cost_ns=300),
+    _row("evt.is_open_read", T.BOOL, "An open for reading.", f"open_access(e, {O_RDONLY})", cost_ns=150),
+    _row("evt.is_open_write", T.BOOL, "An open for writing.", f"open_access(e, {O_WRONLY})", cost_ns=150),
     _row("evt.is_open_exec", T.BOOL, "An open that makes an executable file.", "is_open_exec(e)", cost_ns=4000),
     _row("evt.is_open_create", T.BOOL, "An open that made the file.", "is_open_create(e)", cost_ns=4000),
 )

@@ -35,6 +35,9 @@ def _entry(e: Event) -> Any:
 
 
 def fd_number(e: Event) -> int | None:
+    file = e.file
+    if file is not None:
+        return file[0]
     fd = e.fd
     return None if fd is None else max(fd.num, -1)
 
@@ -48,6 +51,9 @@ def directory_of(name: str) -> str:
 
 
 def fd_directory(e: Event) -> str | None:
+    file = e.file
+    if file is not None and not e.spelling:
+        return file[3]
     name = e.fd_name
     if name is None:
         return None
@@ -60,6 +66,9 @@ def fd_directory(e: Event) -> str | None:
 
 
 def fd_filename(e: Event) -> str | None:
+    file = e.file
+    if file is not None and not e.spelling:
+        return file[4]
     if _entry(e) is None or e.fd_type != "file":
         return None
     name = e.fd_name
@@ -193,10 +202,10 @@ ROWS: tuple[Field, ...] = (
         T.CHARBUF,
         "Path of a file, both ends of a connection, address of a server socket, path of a unix socket.",
         "e.fd_name",
-        cost_ns=1000,
+        cost_ns=150,
     ),
-    _row("fd.directory", T.CHARBUF, "Directory of a file; a directory itself.", "fd_directory(e)", cost_ns=800),
-    _row("fd.filename", T.CHARBUF, "Name of a file without its directory.", "fd_filename(e)", cost_ns=800),
+    _row("fd.directory", T.CHARBUF, "Directory of a file; a directory itself.", "fd_directory(e)", cost_ns=120),
+    _row("fd.filename", T.CHARBUF, "Name of a file without its directory.", "fd_filename(e)", cost_ns=120),
     _row(
         "fd.ip",
         T.IPADDR,

@@ -15,12 +15,13 @@ from .checks import Checker, checks, deprecated, fields
 from .collector import Collector, Definitions, MacroDef, RuleDef
 from .compiler import Compiler, is_type_check
 from .exceptions import field_findings, with_exceptions
-from .expressions import CheckError, Writer
+from .expressions import CheckError
 from .extras import extra_fields, fitting, suffix, suggested_fields
 from .formats import Formats, OutputFormat
 from .grammar import MAX_DEPTH, ConditionError, deep_recursion, parse
 from .inference import event_types
-from .items import read_items
+from .items import Items, read_items
+from .kept import kept_for
 from .lists import ResolvedList, TooLargeError, resolve_lists, write_lists
 from .places import Source, Text, Where
 from .priority import Priority
@@ -92,6 +93,8 @@ class Default:
         self.universe = frozenset(ROWS)
         self.known_events = self.universe | frozenset(NEVER)
         self.static_fields = catalogue.static_fields
+        # All else is the same in every load of a process.
+        self.key: object = tuple((field.name, field.code(None)) for field in catalogue.static_fields())
 
 
 def load(
@@ -133,13 +136,15 @@ class Loader:
         self.extra_output = extra_output
         self.selections = selections
         self.problems = Problems()
-        self.writer = Writer(catalogue)
-        self.compiler = Compiler(self.writer)
+        self.kept = kept_for(catalogue)
+        self.writer = self.kept.writer
+        self.compiler = Compiler(self.writer, self.kept)
         self.formats = Formats(self.writer)
-        self.macros = Macros(self._macro_error)
+        self.macros = Macros(self._macro_error, self.kept.nodes)
         self.definitions = Definitions()
         self.lists: list[ResolvedList] = []
         self.macro_conditions: dict[str, _Condition] = {}
+        self.macro_trees: dict[str, Node] = {}
         self.rule_conditions: dict[str, _Condition] = {}
         self.rules: list[Rule] = []  # all that compiled, whether they are to run or not
         self.checked: set[str] = set()  # macros whose findings are known
@@ -149,7 +154,7 @@ class Loader:
     def load(self, files: Sequence[tuple[str, str]], min_priority: Priority, rule_matching: str) -> Bundle:
         collector = Collector(self.problems)
         for name, text in files:
-            collector.add(read_items(Source(name, text), self.problems))
+            collector.add(self._items(name, text))
         collector.check_plugins()
         definitions = self.definitions = collector.definitions
         try:
@@ -160,10 +165,10 @@ class Loader:
                         ("list", one.name))  # fmt: skip
             raise RulesError(self.problems.found) from None
         self.checker = Checker(self.catalogue, self.compiler, definitions.lists)
+        self.review = Review(self.catalogue, self.macro_trees, self.kept.shapes)
         for macro in definitions.macros.values():
             self._macro(macro)
         self.macros.open_all()
-        self.review = Review(self.catalogue, {name: one.tree for name, one in self.macro_conditions.items()})
         ordered = sorted(definitions.rules.values(), key=lambda r: r.position)
         rules = self.rules = [rule for one in ordered if (rule := self._rule(one))]
         self._check_idle_macros()
@@ -178,7 +183,9 @@ class Loader:
         if rule_matching != "all":
             self._shadowed(active)
             self.problems.in_order([name for name, _ in files])
-        return self._bundle(active, tuple(name for name, _ in files), rule_matching == "all")
+        made = self._bundle(active, tuple(name for name, _ in files), rule_matching == "all")
+        self.kept.end()
+        return made
 
     # Problems
 
@@ -191,6 +198,44 @@ class Loader:
     def _report(self, text: Text, found: Finding, item: Item) -> None:
         where = text.where(min(found.at, max(0, len(text.value) - 1)))
         self.problems.add("error" if found.is_error else "warning", found.code, where, found.message, found.hint, item)
+
+    # What earlier loads may have made
+
+    def _items(self, name: str, text: str) -> Items:
+        def read() -> tuple[Items, list[Problem]]:
+            problems = Problems()
+            return read_items(Source(name, text), problems), problems.found
+
+        items, problems = self.kept.files.get((), (name, text), read)
+        self.problems.extend(problems)
+        return items
+
+    def _references(self, tree: Node) -> frozenset[str]:
+        return self.kept.references.get((tree,), None, lambda: frozenset(ref.name for ref in references(tree)))
+
+    def _findings(self, tree: Node, text: Text) -> Sequence[Finding]:
+        """What a condition says of lists depends on which there are, and on which were written where it names them."""
+        written = tuple((part.start, part.fixed) for part in text.parts)
+        more = self.checker.lists, written
+        return self.kept.findings.get((tree,), more, lambda: self.checker.findings(tree, text))
+
+    def _foreign_fields(self, tree: Node, source: str) -> Sequence[Finding]:
+        return self.kept.foreign.get((tree,), source, lambda: foreign_fields(tree, source, self.catalogue))
+
+    def _event_types(self, tree: Node) -> frozenset[str]:
+        return self.kept.event_types.get((tree,), None, lambda: event_types(tree, self.catalogue.universe))
+
+    def _review(
+        self, tree: Node, opened: Node, types: frozenset[str], macros: Sequence[str]
+    ) -> Sequence[tuple[str, Finding]]:
+        written = (self.macro_trees.get(name) for name in macros)
+        return self.kept.reviews.get(
+            (tree, opened, *written), (types, tuple(macros)),
+            lambda: tuple(self.review.findings(tree, opened, types, frozenset(macros))),
+        )  # fmt: skip
+
+    def _format(self, text: str, more: tuple[tuple[str, str | None], ...] = ()) -> OutputFormat:
+        return self.kept.outputs.get((), (text, more), lambda: self.formats.compile(text, more))
 
     # Conditions
 
@@ -212,7 +257,8 @@ class Loader:
         self.macros.add(Macro(macro.name, tree, macro.position, macro.visible_from))
         if condition is not None:
             self.macro_conditions[macro.name] = condition
-            self.used |= {ref.name for ref in references(condition.tree)}
+            self.macro_trees[macro.name] = condition.tree
+            self.used |= self._references(condition.tree)
 
     def _macro_error(self, name: str, error: MacroError) -> None:
         condition = self.macro_conditions[name]
@@ -225,7 +271,7 @@ class Loader:
             return []
         if name not in self.checked:
             self.checked.add(name)
-            condition.findings.extend(self.checker.findings(condition.tree, condition.text))
+            condition.findings.extend(self._findings(condition.tree, condition.text))
         return condition.findings
 
     def _check_idle_macros(self) -> None:
@@ -250,10 +296,10 @@ class Loader:
         if condition is None:
             return None
         self.rule_conditions[definition.name] = condition
-        self.used |= {ref.name for ref in references(condition.tree)}
+        self.used |= self._references(condition.tree)
         findings = [
-            *self.checker.findings(condition.tree, condition.text),
-            *foreign_fields(condition.tree, definition.source, self.catalogue),
+            *self._findings(condition.tree, condition.text),
+            *self._foreign_fields(condition.tree, definition.source),
         ]
         condition.findings.extend(field_findings(findings, condition.text, definition.exceptions))
         self._idle_exceptions(definition, item)
@@ -268,7 +314,7 @@ class Loader:
         in_macros = {
             name: [
                 *self._macro_findings(name),
-                *foreign_fields(self.macro_conditions[name].tree, definition.source, self.catalogue),
+                *self._foreign_fields(self.macro_conditions[name].tree, definition.source),
             ]
             for name in macros
             if name in self.macro_conditions
@@ -291,7 +337,7 @@ class Loader:
         rule = self._made(definition, item, opened, made)
         if definition.source not in RUN:
             self._unknown_source(definition, item)
-        for macro, found in self.review.findings(condition.tree, opened, rule.event_types, frozenset(macros)):
+        for macro, found in self._review(condition.tree, opened, rule.event_types, macros):
             home = self.macro_conditions[macro] if macro else condition
             self._report(home.text, found, home.item)
         return rule
@@ -301,13 +347,13 @@ class Loader:
         for name in (name for one in definition.exceptions if not one.values for name in one.fields):
             written = Text.join((Text.of(name), Text.made(" exists", name)))
             condition = self._parsed(written, item, name.where)
-            findings = self.checker.findings(condition.tree, written) if condition is not None else ()
+            findings = self._findings(condition.tree, written) if condition is not None else ()
             for found in field_findings(findings, written, definition.exceptions):
                 self._report(written, found, item)
 
     def _made(self, definition: RuleDef, item: Item, tree: Node, output: OutputFormat) -> Rule:
         run = definition.source in RUN
-        types = event_types(tree, self.catalogue.universe) if run else OTHER_EVENTS
+        types = self._event_types(tree) if run else OTHER_EVENTS
         if len(types) > MANY_EVENT_TYPES and definition.warn_evttypes:
             self._warning("LOAD_NO_EVTTYPE", definition.where, "Rule matches too many evt.type values. This has a "
                           "significant performance penalty.", "add a condition on evt.type", item)  # fmt: skip
@@ -331,7 +377,7 @@ class Loader:
 
     def _shadowed(self, rules: Sequence[Rule]) -> None:
         """The first rule that matches an event is the only one to fire."""
-        for rule, by in shadowed(rules, self.review.shapes):
+        for rule, by in shadowed(rules, self.kept.shapes):
             names = " or ".join(f"'{one.name}'" for one in by)
             where = self.definitions.rules[rule.name].where
             message = f"Rule never fires: whenever it matches, {names} before it does"
@@ -349,7 +395,7 @@ class Loader:
             tree = parse(text.value)
         except (TooLargeError, ConditionError):
             return
-        self.used |= {ref.name for ref in references(tree)}
+        self.used |= self._references(tree)
         self.foreign |= self.macros.uses(tree)
 
     def _output(self, definition: RuleDef, item: Item) -> tuple[Text, OutputFormat | None, list[Finding]]:
@@ -361,7 +407,7 @@ class Loader:
                           "take it out of the output", item)  # fmt: skip
             text = _without(text, INFO)
         try:
-            made = self.formats.compile(text.value)
+            made = self._format(text.value)
         except CheckError as wrong:
             found = wrong.finding
             return text, None, [Finding(found.at, found.message, found.hint, found.unknown, "LOAD_ERR_COMPILE_OUTPUT")]
@@ -379,7 +425,7 @@ class Loader:
         suggested = suggested_fields(self.catalogue, definition.source)
         more = suffix(entries, suggested, {one.name for one, _ in made.reads})
         try:
-            return self.formats.compile(text + more, extra_fields(entries)), findings
+            return self._format(text + more, tuple(extra_fields(entries))), findings
         except CheckError as wrong:
             found = wrong.finding
             hint = f"{found.hint}; this comes from append_output or -p, not from the rule".removeprefix("; ")

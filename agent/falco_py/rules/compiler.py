@@ -8,25 +8,29 @@ function gives what Falco's evaluation of the same rules in the same order gives
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Callable
 from functools import lru_cache
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from .emit import UNSET, Emitter
 from .inference import EVENT_TYPE_FIELDS, is_never
+from .kept import Memo
 from .patterns import PathSet, glob_match, iglob_match, regex_matcher
 from .syntax import Check, FieldExpr
 from .terms import Folded, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import CodeType
+    from collections.abc import Iterator, Sequence
 
     from .bundle import Rule
     from .expressions import Writer
+    from .kept import Kept
 
 Matcher = Callable[[Any], Any]
 _CODES = 1024  # functions whose code is kept
+_COMMENTS = re.compile("^    # .*$", re.MULTILINE)  # no other line of a source begins so
 
 
 def is_type_check(check: Check) -> bool:
@@ -81,10 +85,11 @@ def _text_test(op: str, value: str, wanted: str) -> bool:
 class Compiler:
     """Compiles rules whose trees hold no macro references. `writer` has seen every check of theirs already."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, kept: Kept | None = None) -> None:
         self.writer = writer
-        self.terms = Terms(writer)
-        self._conditions: dict[tuple[int, tuple[bool, ...]], Folded] = {}
+        self.terms = Terms(writer) if kept is None else kept.terms
+        self._conditions: Memo[Folded] = Memo() if kept is None else kept.conditions
+        self._sources: Memo[str] = Memo() if kept is None else kept.sources
         self._made: dict[tuple[Any, ...], tuple[str, Matcher]] = {}
         self._functions: dict[str, Matcher] = {}
 
@@ -112,7 +117,11 @@ class Compiler:
                 chosen.append((f"RULE{rule.index}", _comment(f"{rule.name}: {rule.place}"), condition))
         if not names:
             return None
-        source = Emitter(chosen, every).source()
+        source = self._sources.get(
+            tuple(condition for _, _, condition in chosen),
+            (every, tuple((name, comment) for name, comment, _ in chosen)),
+            lambda: Emitter(chosen, every).source(),
+        )
         function = self._functions.get(source)
         if function is None:
             function = self._functions[source] = self._function(source, f"<rules:{event}>", names)
@@ -121,16 +130,16 @@ class Compiler:
 
     def _condition(self, rule: Rule, event: str, decided: tuple[bool, ...]) -> Folded:
         """The condition of a rule for an event type; made once for all types that decide its comparisons alike."""
-        key = rule.index, decided
-        found = self._conditions.get(key)
-        if found is None:
-            found = self._conditions[key] = self.terms.of(rule.tree, lambda check: known_of(check, event))
-        return found
+        return self._conditions.get(
+            (rule.tree,), decided, lambda: self.terms.of(rule.tree, lambda check: known_of(check, event))
+        )
 
     def _function(self, source: str, filename: str, names: dict[str, Any]) -> Matcher:
-        code = _code(source, filename)
+        code = _code(_COMMENTS.sub("    #", source), filename)
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-        scope: dict[str, Any] = {**self.writer.names, **names, "UNSET": UNSET}
+        scope: dict[str, Any] = {**names, "UNSET": UNSET}
+        known = self.writer.names
+        scope.update((name, known[name]) for name in _names(code) if name in known)
         exec(code, scope)
         matcher: Matcher = scope["match"]
         return matcher
@@ -138,8 +147,19 @@ class Compiler:
 
 @lru_cache(_CODES)
 def _code(source: str, filename: str) -> CodeType:
-    """Kept over loads: a reload that changes one rule compiles the functions of its event types only."""
+    """Kept over loads: a reload that changes one rule compiles the functions of its event types only.
+
+    `source` is without the comments, which tell lines of the rules files.
+    """
     return compile(source, filename, "exec")
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The names that a module and its functions use: a matcher keeps the constants of its rules alive, no others."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
 
 
 def known_of(check: Check, event: str) -> bool | None:

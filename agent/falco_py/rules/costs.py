@@ -43,8 +43,12 @@ def likely(op: str, name: str, constants: Sequence[Any]) -> float:
     """The part of the events for which `name op constants` holds."""
     usual = _USUAL.get(name, {})
     if op in ("=", "in", "intersects"):
-        known = sum(usual.get(one, 0.0) for one in set(constants))
-        others = sum(_TRUE if isinstance(one, bool) else _ONE_VALUE for one in set(constants) if one not in usual)
+        given = set(constants)
+        known = sum(likelihood for value, likelihood in usual.items() if value in given)
+        rest = given - usual.keys()
+        if len(rest) * _ONE_VALUE >= _AT_MOST:
+            return min(0.95, known + _AT_MOST)
+        others = sum(_TRUE if isinstance(one, bool) else _ONE_VALUE for one in rest)
         return min(0.95, known + min(_AT_MOST, others))
     if op == "!=":
         return 1 - likely("=", name, constants[:1])

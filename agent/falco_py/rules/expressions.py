@@ -103,6 +103,9 @@ class Writer:
         self._tests: dict[Check, Test] = {}
         self._fields: dict[tuple[str, str | None, bool], Value] = {}
 
+    def __len__(self) -> int:
+        return len(self._tests) + len(self.names) + len(self.getters)
+
     # Names
 
     def constant(self, kind: str, key: Any, make: Callable[[], Any]) -> str:

@@ -34,7 +34,13 @@ def _types(node: Node, positive: bool, universe: frozenset[str]) -> frozenset[st
         found = universe if met else frozenset[str]()
         for term in node.terms:
             types = _types(term, positive, universe)
-            found = found & types if met else found | types
+            if types is universe:  # most comparisons tell nothing
+                if not met:
+                    return universe
+            elif met:
+                found = types if found is universe else found & types
+            else:
+                found = found | types
         return found
     assert isinstance(node, Check)
     if isinstance(node.left, FieldExpr) and node.left.name in EVENT_TYPE_FIELDS:

@@ -6,7 +6,7 @@ Invariant: the result never grows over `MAX_CONDITION` characters; a list that w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .places import Scalar, Text
@@ -33,11 +33,8 @@ class ResolvedList:
 
     definition: ListDef
     items: tuple[Scalar, ...]
-    text: str = field(default="")
-
-    @property
-    def name(self) -> str:
-        return self.definition.name
+    name: str
+    text: str
 
 
 def _quoted(item: Scalar) -> str:
@@ -74,7 +71,7 @@ def resolve_lists(lists: Iterable[ListDef]) -> list[ResolvedList]:
     resolved = []
     for definition in ordered:
         items = items_of(definition, frozenset((definition.name,)))
-        resolved.append(ResolvedList(definition, items, ", ".join(map(_quoted, items))))
+        resolved.append(ResolvedList(definition, items, definition.name, ", ".join(map(_quoted, items))))
     return resolved
 
 
@@ -124,14 +121,16 @@ def _written(text: Text, used: ResolvedList, places: Sequence[tuple[int, int]]) 
 
 def write_lists(text: Text, lists: Sequence[ResolvedList]) -> Text:
     """`text` with every list written out, in definition order; the lists used are marked."""
+    value = text.value
     for one in lists:
-        if one.name not in text.value:
+        if one.name not in value:
             continue
-        places = _occurrences(text.value, one.name)
+        places = _occurrences(value, one.name)
         if not places:
             continue
         one.definition.used = True
-        if len(text.value) + len(places) * len(one.text) > MAX_CONDITION:
+        if len(value) + len(places) * len(one.text) > MAX_CONDITION:
             raise TooLargeError(one.name)
         text = _written(text, one, places)
+        value = text.value
     return text

@@ -7,6 +7,7 @@ in a condition that was appended to, or into which a list was written, still poi
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SNIPPET_WIDTH = 160
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
 
 class Place(NamedTuple):
@@ -36,12 +38,7 @@ class Source:
 
     @cached_property
     def _starts(self) -> list[int]:
-        starts = [0]
-        text = self.text
-        for index, char in enumerate(text):
-            if char in "\n\x85\u2028\u2029" or (char == "\r" and text[index + 1 : index + 2] != "\n"):
-                starts.append(index + 1)
-        return starts
+        return [0, *(found.end() for found in _BREAK.finditer(self.text))]
 
     def place(self, index: int) -> Place:
         index = max(0, min(index, len(self.text)))

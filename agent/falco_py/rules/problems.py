@@ -136,6 +136,14 @@ class Problems:
             )
         )
 
+    def extend(self, more: Iterable[Problem]) -> None:
+        """Adds problems that were found elsewhere."""
+        for one in more:
+            key = one.code, one.file, one.line, one.column, one.message
+            if key not in self._seen:
+                self._seen.add(key)
+                self.found.append(one)
+
     def in_order(self, files: Sequence[str]) -> None:
         """Sorts the problems by place, files in the order given."""
         order = {name: index for index, name in reversed(list(enumerate(files)))}

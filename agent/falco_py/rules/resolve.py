@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from .kept import Memo
 from .problems import nearest
 from .syntax import And, Check, MacroRef, Node, Not, Or
 
@@ -61,9 +62,10 @@ def references(node: Node) -> Iterator[MacroRef]:
 
 
 class Macros:
-    """All macros by name. `complain` is told what is wrong in the text of a macro."""
+    """All macros by name. `complain` is told what is wrong in the text of a macro; `nodes` keeps opened trees."""
 
-    def __init__(self, complain: Callable[[str, MacroError], None]) -> None:
+    def __init__(self, complain: Callable[[str, MacroError], None], nodes: Memo[Node] | None = None) -> None:
+        self.nodes = Memo[Node]() if nodes is None else nodes
         self.by_name: dict[str, Macro] = {}
         self._opening: list[str] = []  # the macros being opened, each named by the one before it
         self._complain = complain
@@ -157,7 +159,9 @@ class _Expansion:
             return self._macro(node)
         if isinstance(node, Not):
             term, levels = self.tree(node.term)
-            return (term.term, levels - 1) if isinstance(term, Not) else (Not(term), levels + 1)
+            if isinstance(term, Not):
+                return term.term, levels - 1
+            return self.macros.nodes.get((term,), Not, lambda: Not(term)), levels + 1
         kind = And if isinstance(node, And) else Or
         terms: list[Node] = []
         deepest = 0
@@ -169,7 +173,8 @@ class _Expansion:
             else:
                 terms.append(term)
             deepest = max(deepest, levels)
-        return kind(tuple(terms)), deepest + 1
+        members = tuple(terms)
+        return self.macros.nodes.get(members, kind, lambda: kind(members)), deepest + 1
 
     def _macro(self, ref: MacroRef) -> tuple[Node, int]:
         macro = self.macros.lookup(ref, self.within)

@@ -15,13 +15,13 @@ from .contradictions import Conflict, Contradictions
 from .inference import EVENT_TYPE_FIELDS, is_never, names_of
 from .problems import Finding
 from .resolve import references
-from .shapes import Shapes
 from .syntax import And, Check, FieldExpr, Not, Or
 from .wording import condition_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from .shapes import Shapes
     from .syntax import Node
 
 _CODE = "LOAD_COMPILE_CONDITION"
@@ -31,11 +31,10 @@ _LONGEST = 60  # characters of a condition in a message
 class Review:
     """Reviews the rules of one load. `macros`: name -> the tree as written, of all macros."""
 
-    def __init__(self, catalogue: Any, macros: Mapping[str, Node]) -> None:
+    def __init__(self, catalogue: Any, macros: Mapping[str, Node], shapes: Shapes) -> None:
         self.catalogue = catalogue
         self.macros = macros
-        self.shapes = Shapes(catalogue)
-        self.contradictions = Contradictions(self.shapes)
+        self.contradictions = Contradictions(shapes)
         self._checks: dict[str, frozenset[int]] = {}
 
     def findings(

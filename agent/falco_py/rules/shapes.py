@@ -42,12 +42,15 @@ class Shape:
 
 
 class Shapes:
-    """Makes the shapes of one load. `catalogue` knows the fields."""
+    """Makes shapes. `catalogue` knows the fields."""
 
     def __init__(self, catalogue: Any) -> None:
         self.catalogue = catalogue
         self._known: dict[Hashable, Shape] = {}
         self._seen: dict[int, tuple[Node, Shape]] = {}  # the node is kept, so that its id stays its own
+
+    def __len__(self) -> int:
+        return len(self._known) + len(self._seen)
 
     def of(self, node: Node) -> Shape:
         """`node` is a tree without macro references."""

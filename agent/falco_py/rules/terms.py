@@ -75,6 +75,9 @@ class Terms:
         self._nots: dict[Term, Term] = {}
         self._joined: dict[tuple[Kind, tuple[Term, ...]], Folded] = {}
 
+    def __len__(self) -> int:
+        return len(self._checks) + len(self._bare) + len(self._nots) + len(self._joined)
+
     def of(self, node: Node, decided: Callable[[Check], bool | None]) -> Folded:
         """`decided`: what is known of a comparison beforehand."""
         if isinstance(node, Not):
@@ -154,11 +157,13 @@ class Terms:
     def _reduced(self, kind: Kind, terms: list[Term]) -> Folded:
         if any(term.pinned for term in terms):
             return self._made(kind, terms)
-        terms = self._absorbed(kind, terms)
-        present = set(terms)
-        if any(term.kind == "not" and term.terms[0] in present for term in terms):
+        fewer = self._absorbed(kind, terms)
+        present = set(fewer)
+        if any(term.kind == "not" and term.terms[0] in present for term in fewer):
             return kind == "or"  # a part and its opposite
-        return self._made(kind, self._merged(terms, _any_of) if kind == "or" else self._merged_nots(terms))
+        fewer = self._merged(fewer, _any_of) if kind == "or" else self._merged_nots(fewer)
+        # What is left may be reduced again, and is the same whatever was made before it.
+        return self._made(kind, terms) if fewer == terms else self._join(kind, fewer)
 
     def _made(self, kind: Kind, terms: Sequence[Term]) -> Folded:
         if not terms:

@@ -59,6 +59,7 @@ class GivenCatalogue(Default):
 
     def __init__(self) -> None:
         super().__init__()
+        self.key = None  # its fields read other values, so nothing is shared with loads of the agent
         self._own = self.lookup
         self._rows: dict[str, Field] = {}
         self.lookup: Any = self._lookup
