@@ -8,7 +8,7 @@ file is raised in one `RulesError`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .checks import Checker, checks, deprecated, fields
@@ -229,11 +229,14 @@ class Loader:
         return condition.findings
 
     def _check_idle_macros(self) -> None:
-        """What no rule uses is looked at too, as far as its fields are known."""
+        """What no rule uses is looked at too, as far as its fields are known; its mistakes do no harm."""
         for name, condition in self.macro_conditions.items():
             if name in self.checked or name in self.foreign:
                 continue
             for found in self._macro_findings(name):
+                if found.is_error:
+                    hint = "no rule that uses the macro will load"
+                    found = replace(found, code="LOAD_COMPILE_CONDITION", hint=f"{found.hint}; {hint}".lstrip("; "))
                 if not found.unknown:
                     self._report(condition.text, found, condition.item)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .expressions import CheckError
 from .inference import EVENT_TYPE_FIELDS
-from .oddities import empty_set, oddities
+from .oddities import empty_set, missing_parameter, oddities
 from .operators import LIST_OPERATORS
 from .problems import Finding, nearest
 from .syntax import And, Check, FieldExpr, Literal, Node, Not, Or, operand_fields, spelled
@@ -94,6 +94,8 @@ class Checker:
             old = deprecated(field, expr.at)
             if old is not None:
                 yield old
+            for odd in missing_parameter(field, arg, expr.at):
+                yield Finding(*odd, code="LOAD_COMPILE_CONDITION")
             for odd in oddities(check, field, arg) if expr is check.left else ():
                 yield Finding(*odd, code="LOAD_COMPILE_CONDITION")
         if not isinstance(check.right, tuple):
@@ -110,7 +112,10 @@ class Checker:
             yield _odd(literal, message, "use 'exists', or 'not' and 'exists'", "LOAD_UNSAFE_NA_CHECK")
         if not literal.quoted and _FIELD_LIKE.fullmatch(word) and self.catalogue.lookup(word) is not None:
             yield _odd(literal, f"'{word}' is a field but is compared as text", f"for the field write val({word})")
-        if (check.modifier or check.op in LIST_OPERATORS) and text[: literal.at].rstrip(" \t\b\r\n")[-1:] not in ("(", ","):
+        if (check.modifier or check.op in LIST_OPERATORS) and text[: literal.at].rstrip(" \t\b\r\n")[-1:] not in (
+            "(",
+            ",",
+        ):
             yield _odd(literal, f"'{word}' is not a list; it is compared as text", nearest(word, self.lists))
         if check.op == "regex" and not _REGEX_SIGNS.search(_core(word)):
             yield _odd(
