@@ -19,7 +19,7 @@ from .places import Place, Scalar, Source, Where
 from .problems import Problems, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_SCALARS = 2_000_000  # scalars read from one file, each use of an alias counted
@@ -38,6 +38,8 @@ KEYS: dict[str, tuple[str, ...]] = {
         "warn_evttypes", "skip-if-unknown-filter", "capture", "capture_duration", "append", "override",
     ),
 }  # fmt: skip
+PLUGIN_KEYS = ("name", "version", "alternatives")
+EXCEPTION_KEYS = ("name", "fields", "comps", "values")
 RULE_TEXTS = ("desc", "output", "condition", "priority", "source")
 RULE_FLAGS = ("enabled", "warn_evttypes", "skip-if-unknown-filter", "capture")
 # What `override` may do with a key.
@@ -266,16 +268,7 @@ class _Reader:
         name_node = keys[kind][1]
         name = name_node.value if isinstance(name_node, yaml.ScalarNode) and kind in ("list", "macro", "rule") else ""
         self._here = kind, name
-        for key, (key_node, _) in keys.items():
-            if key not in KEYS[kind]:
-                self.problems.add(
-                    "warning",
-                    "LOAD_UNKNOWN_KEY",
-                    self._where(key_node),
-                    f"Unknown key '{key}' in {kind}",
-                    nearest(key, KEYS[kind]),
-                    (kind, name),
-                )
+        self._unknown_keys(node, KEYS[kind], kind)
         values = {key: value for key, (_, value) in keys.items()}
         make = {
             "required_engine_version": self._engine,
@@ -289,6 +282,22 @@ class _Reader:
             self.result.items.append(made)
         elif name:
             self.result.broken.add((kind, name))
+
+    def _unknown_keys(self, node: yaml.MappingNode, known: Sequence[str], what: str) -> None:
+        told: set[str] = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.value in (*known, *told):
+                continue
+            key = key_node.value
+            told.add(key)
+            self.problems.add(
+                "warning",
+                "LOAD_UNKNOWN_KEY",
+                self._where(key_node),
+                f"Unknown key '{key}' in {what}",
+                nearest(key, known),
+                self._here,
+            )
 
     # Values
 
@@ -433,6 +442,7 @@ class _Reader:
             if not isinstance(entry, yaml.MappingNode):
                 raise _ItemError(self._where(entry), "Plugin version must be a mapping of name and version")
             keys = _mapping(entry)
+            self._unknown_keys(entry, PLUGIN_KEYS, "required_plugin_versions")
             name, version = self._text(entry, keys, "name"), self._text(entry, keys, "version")
             if not re.fullmatch(r"\d+\.\d+\.\d+(?:[-+].*)?", version.value):
                 raise _ItemError(
@@ -542,6 +552,7 @@ class _Reader:
         if not isinstance(node, yaml.MappingNode):
             raise _ItemError(self._where(node), "Rule exception must be a mapping with a name", "add 'name: ...'")
         values = _mapping(node)
+        self._unknown_keys(node, EXCEPTION_KEYS, "exception")
         name = self._text(node, values, "name")
 
         def words(key: str) -> Scalar | tuple[Scalar, ...] | None:
