@@ -20,11 +20,11 @@ from .extras import extra_fields, fitting, suffix, suggested_fields
 from .formats import Formats, OutputFormat
 from .grammar import MAX_DEPTH, ConditionError, deep_recursion, parse
 from .inference import event_types
-from .items import read_items
 from .lists import ResolvedList, TooLargeError, resolve_lists, write_lists
 from .places import Source, Text, Where
 from .priority import Priority
 from .problems import Finding, Problem, Problems, RulesError
+from .reader import read_items
 from .resolve import Macro, MacroError, Macros, references
 from .reviews import Review
 from .selection import select
