@@ -56,7 +56,8 @@ def page() -> str:
     parts = [_TEMPLATE, _types(rows)]
     parts += [_category(category, [row for row in rows if row.category == category]) for category in categories]
     generic = sorted(row.name for row in ROWS.values() if row.generic)
-    parts.append(_names("Calls of which only the name is known", "They have no parameters and no result.", generic))
+    about = "They have no result and no parameters but `ID`, which is the name of the call again."
+    parts.append(_names("Calls of which only the name is known", about, generic))
     parts.append(
         _names("Names that load and never happen", "Falco makes such events; a rule on them gets a warning.", NEVER)
     )

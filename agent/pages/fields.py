@@ -32,7 +32,8 @@ Made by `make docs`. What a condition or an output may read; `falco-py --list` s
 | DYN | the type of the parameter that is named | as that type |
 
 `[...]` behind a type: the field is a list. The column *argument* tells what may follow in brackets, as in
-`proc.aname[2]`; in parentheses when it may be left out.
+`proc.aname[2]`; in parentheses when it may be left out. `static.NAME` is a constant that `static_fields` of
+`falco.yaml` makes.
 """
 _ARGUMENTS = {"index": "number", "key": "name", "any": "number or name"}
 

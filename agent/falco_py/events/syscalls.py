@@ -12,7 +12,7 @@ from itertools import chain
 from . import syscalls_file, syscalls_io, syscalls_net, syscalls_open, syscalls_process, syscalls_system
 from .model import Row
 from .numbers import SYSCALLS_ARM64, SYSCALLS_I386, SYSCALLS_X86_64
-from .syscalls_generic import GENERIC, NEVER
+from .syscalls_generic import GENERIC, NEVER, UNREAD
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -23,4 +23,4 @@ for _name in chain(GENERIC, SYSCALLS_X86_64.values(), SYSCALLS_I386.values(), SY
     if _name not in ROWS:
         ROWS[_name] = Row(_name, "other", generic=True)
 
-__all__ = ["NEVER", "ROWS", "SYSCALLS_ARM64", "SYSCALLS_I386", "SYSCALLS_X86_64"]
+__all__ = ["NEVER", "ROWS", "SYSCALLS_ARM64", "SYSCALLS_I386", "SYSCALLS_X86_64", "UNREAD"]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of the calls of which Falco knows only the name, and names of events that never happen here.
 
-Invariant: a generic row has no parameters, no fd and no result.
+Invariant: a generic row has no parameters, no fd and no result. What Falco's table gives such events is known by name,
+so that a rule on it loads, and is missing; but for ID, which is the name of the call.
 """
 
 from __future__ import annotations
@@ -49,3 +50,14 @@ task_file_regular task_file_socket_inet task_file_socket_inet6 task_file_socket_
 useradded userdeleted
 """
 NEVER = frozenset(_NEVER.split())
+
+# Parameters that only these and generic events have, each with its type.
+_UNREAD = """
+nativeID UINT16 action UINT32 argv CHARBUFARRAY container_id CHARBUF cpu UINT32 cpu_sys UINT64 cpu_usr UINT64
+desc CHARBUF description CHARBUF dpid PID error FLAGS32 event_data BYTEBUF event_type UINT32 exe_ino_num UINT64
+exepath FSPATH fd_type FLAGS8 home CHARBUF ino_num UINT64 ip UINT64 json CHARBUF local_ip CHARBUF local_port PORT
+mnt_id UINT32 next PID plugin_id UINT32 ppid PID ratio UINT32 remote_ip CHARBUF remote_port PORT root FSPATH
+scope CHARBUF shell CHARBUF sid PID sk_pointer UINT64 sk_proto UINT16 sk_type UINT16 spid PID start_time ABSTIME
+sun_path FSPATH vtgid PID
+"""
+UNREAD = dict(zip(_UNREAD.split()[::2], _UNREAD.split()[1::2], strict=True))

@@ -241,13 +241,18 @@ def delta_ns(e: Event) -> int:
     return max(last.ts - last.before, 0)
 
 
+_CALL = "ID"  # the only parameter of a generic event that is known: the name of the call
+
+
 def _arg_error(arg: str) -> str | None:
-    if arg.isascii() and arg.isdigit():
+    if arg == _CALL or (arg.isascii() and arg.isdigit()):
         return None
     return _name_error(arg)
 
 
 def _name_error(arg: str) -> str | None:
+    if arg in syscalls.UNREAD:
+        return None
     if not arg.startswith("_") and any(param.name == arg for row in syscalls.ROWS.values() for param in row.params):
         return None
     return f"unknown event argument {arg}"
@@ -268,6 +273,7 @@ def _around_error(arg: str) -> str | None:
 def _raw_type(arg: str | None) -> FieldType:
     """A number where any event has one under this name, as Falco's table names numbers first."""
     words = [param.type for row in syscalls.ROWS.values() for param in row.params if param.name == arg]
+    words += [syscalls.UNREAD[arg]] if arg in syscalls.UNREAD else []
     for word in words:
         if word not in _NO_NUMBERS:
             return T.UINT64 if word.startswith(("UINT", "FLAGS", "ENUMFLAGS")) else T.INT64
@@ -281,6 +287,8 @@ def _raw_code(arg: str | None) -> str:
 
 
 def _arg_code(arg: str | None) -> str:
+    if arg == _CALL:
+        return "(e.name if e.row.generic else None)"
     if arg is not None and arg.isascii() and arg.isdigit():
         return f"arg_at(e, {int(arg)})"
     return f"arg_by_name(e, {arg!r})"

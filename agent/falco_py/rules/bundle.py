@@ -8,7 +8,7 @@ file is raised in one `RulesError`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .checks import Checker, checks, deprecated, fields
@@ -20,12 +20,12 @@ from .extras import extra_fields, fitting, suffix, suggested_fields
 from .formats import Formats, OutputFormat
 from .grammar import MAX_DEPTH, ConditionError, deep_recursion, parse
 from .inference import event_types
-from .items import Items, read_items
 from .kept import kept_for
 from .lists import ResolvedList, TooLargeError, resolve_lists, write_lists
 from .places import Source, Text, Where
 from .priority import Priority
 from .problems import Finding, Problem, Problems, RulesError
+from .reader import read_items
 from .resolve import Macro, MacroError, Macros, references
 from .reviews import Review
 from .selection import select
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..config.model import AppendOutput, Selection
+    from .items import Items
 
 MANY_EVENT_TYPES = 100  # a rule on more of them is warned about, as in Falco
 INFO = "%container.info"
@@ -275,11 +276,14 @@ class Loader:
         return condition.findings
 
     def _check_idle_macros(self) -> None:
-        """What no rule uses is looked at too, as far as its fields are known."""
+        """What no rule uses is looked at too, as far as its fields are known; its mistakes do no harm."""
         for name, condition in self.macro_conditions.items():
             if name in self.checked or name in self.foreign:
                 continue
             for found in self._macro_findings(name):
+                if found.is_error:
+                    hint = "no rule that uses the macro will load"
+                    found = replace(found, code="LOAD_COMPILE_CONDITION", hint=f"{found.hint}; {hint}".lstrip("; "))
                 if not found.unknown:
                     self._report(condition.text, found, condition.item)
 

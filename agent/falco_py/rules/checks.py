@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .expressions import CheckError
 from .inference import EVENT_TYPE_FIELDS
-from .oddities import empty_set, oddities
+from .oddities import empty_set, missing_parameter, oddities
 from .operators import LIST_OPERATORS
 from .problems import Finding, nearest
 from .syntax import And, Check, FieldExpr, Literal, Node, Not, Or, operand_fields, spelled
@@ -94,6 +94,8 @@ class Checker:
             old = deprecated(field, expr.at)
             if old is not None:
                 yield old
+            for odd in missing_parameter(field, arg, expr.at):
+                yield Finding(*odd, code="LOAD_COMPILE_CONDITION")
             for odd in oddities(check, field, arg) if expr is check.left else ():
                 yield Finding(*odd, code="LOAD_COMPILE_CONDITION")
         if not isinstance(check.right, tuple):

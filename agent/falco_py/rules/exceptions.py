@@ -11,9 +11,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from .grammar import ConditionError, parse
 from .operators import LIST_OPERATORS, MODIFIERS, OPERATORS, TEXT_OPERATORS
 from .places import Scalar, Text
 from .problems import Finding, Problems, nearest
+from .syntax import Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,6 +53,15 @@ def _comp(text: str) -> str | None:
 class _ExceptionError(Exception):
     def __init__(self, scalar: Scalar, message: str, hint: str = "", code: str = "LOAD_ERR_VALIDATE") -> None:
         self.scalar, self.message, self.hint, self.code = scalar, message, hint, code
+
+
+def _is_field(text: str) -> bool:
+    """Is it written as a field, or as a transformer of one?"""
+    try:
+        node = parse(f"{text} exists")
+    except ConditionError:
+        return False
+    return isinstance(node, Check) and node.op == "exists"
 
 
 def _known(scalar: Scalar) -> str:
@@ -96,6 +107,9 @@ def _complete(item: ExceptionItem) -> RuleException:
                 "Fields and comps lists must have equal length",
                 f"{len(fields)} fields but {len(comps)} comps",
             )
+    for field in fields:
+        if not _is_field(field.value):
+            raise _ExceptionError(field, f"'{field.value}' is not a supported filter field")
     result = RuleException(item.name, fields, comps, single, ())
     return replace(result, values=_rows(result, item))
 

@@ -296,6 +296,10 @@ def _explain(text: str, error: pp.ParseBaseException) -> ConditionError:
 
 
 def _remedy(text: str, at: int, what: str) -> str:
+    if text[at : at + 1] == "#":
+        return f"{what}: there are no comments inside a condition"
+    if text[at : at + 1] in ("'", '"') and text[at - 1 : at] in _BLANK and text[:at].rstrip(_BLANK)[-1:] in ("'", '"'):
+        return f"{what}: a comma is missing before it"
     if text[at : at + 1] in ("'", '"') and text[at:]:
         return f"{what}: a quote begins here; quote the whole value, and close it with the same quote"
     word = re.compile(r"[A-Za-z!]+|&&|\|\|").match(text, at)

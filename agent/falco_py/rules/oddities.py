@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..events.syscalls import UNREAD
 from .literals import INTEGERS, TEXTS
 from .problems import nearest
 from .syntax import FieldExpr, Literal, spelled
@@ -63,6 +64,12 @@ def oddities(check: Check, field: Any, arg: str | None) -> Iterator[Oddity]:
                      f"to ask whether there is a value write '{name} exists'")  # fmt: skip
         return
     yield from _of_texts(check, field, arg, name)
+
+
+def missing_parameter(field: Any, arg: str | None, at: int) -> Iterator[Oddity]:
+    """For a parameter that only events have which are never made here."""
+    if field.name in ("evt.arg", "evt.rawarg") and arg in UNREAD:
+        yield Oddity(at, f"no event that is made here has the parameter {arg}: it is always missing")
 
 
 def empty_set(check: Check) -> Oddity:

@@ -9,7 +9,7 @@ import pytest
 
 from falco_py.events.flags import TABLES
 from falco_py.events.model import RESULT, Kernel, Op, Row, User
-from falco_py.events.syscalls import NEVER, ROWS, SYSCALLS_ARM64, SYSCALLS_I386, SYSCALLS_X86_64
+from falco_py.events.syscalls import NEVER, ROWS, SYSCALLS_ARM64, SYSCALLS_I386, SYSCALLS_X86_64, UNREAD
 from falco_py.kernel.tables import MAX_OPS, NumberTable, pack_row, row_entries
 
 # The full table where it lies beside the repository, else the part of it kept here.
@@ -148,6 +148,12 @@ def test_datagrams_carry_the_address_of_the_call() -> None:
 def test_events_that_never_happen_have_no_row() -> None:
     assert NEVER.isdisjoint(ROWS)
     assert {"container", "switch", "signaldeliver", "pluginevent"} <= NEVER
+
+
+def test_every_parameter_of_falco_is_known() -> None:
+    read = {param.name for row in ROWS.values() for param in row.params}
+    named = {parameter[0] for line in TABLE for parameter in _params(line)}
+    assert named - read <= {"ID", *UNREAD}
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

@@ -119,6 +119,11 @@ def test_code_raises_nothing_when_everything_is_missing(name: str, bare: dict[st
             read(event)
 
 
+def test_a_call_without_parameters_names_itself(bare: dict[str, Any]) -> None:
+    read = made.compiled(CATALOGUE["evt.arg"].code("ID"))
+    assert (read(bare["reboot"]), read(bare["open"])) == ("reboot", None)
+
+
 def test_lookup_takes_arguments_in_brackets_and_after_dots() -> None:
     def found(written: str) -> tuple[str, str | None] | None:
         result = lookup(written)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from falco_py.rules.exceptions import define_exceptions, with_exceptions
-from falco_py.rules.items import RuleItem, read_items
+from falco_py.rules.items import RuleItem
 from falco_py.rules.places import Source, Text
 from falco_py.rules.problems import Problems
+from falco_py.rules.reader import read_items
 from tests.rules.standin import Event, codes, loaded, only_failure, rule
 
 ON = "evt.type = open"

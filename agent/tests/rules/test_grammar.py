@@ -182,6 +182,8 @@ def test_the_grammar(condition: str, tree: str | None) -> None:
         ("f.g not in (a)", 4, "expected a valid check operator: one of ", "put 'not' before the field"),
         ("a and", 2, "expected blank or '(' after 'and'", ""),
         ("f.g in (a b)", 10, "expected a list of values such as (a, b)", "found 'b'"),
+        ("f.g in ('a' 'b')", 12, "expected a list of values such as (a, b)", "a comma is missing before it"),
+        ("f.g = a # why\nand b", 8, "unexpected token after 'a', expecting 'or', 'and'", "no comments inside"),
         ("f.g = ", 6, "expected a value", "the condition ends here"),
         ("f.g = 'abc", 6, "expected a value", "a quote begins here"),
         ("f.g < abc", 6, "expected a number", "found 'abc'"),

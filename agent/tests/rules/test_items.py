@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from falco_py.rules.items import ListItem, MacroItem, RuleItem, read_items
+from falco_py.rules.items import ListItem, MacroItem, RuleItem
 from falco_py.rules.places import Source
 from falco_py.rules.problems import Problem, Problems
+from falco_py.rules.reader import read_items
 
 
 def read(text: str) -> tuple[list[object], list[Problem]]:

@@ -6,10 +6,10 @@ from __future__ import annotations
 import pytest
 
 from falco_py.rules.collector import Collector
-from falco_py.rules.items import read_items
 from falco_py.rules.lists import TooLargeError, resolve_lists, write_lists
 from falco_py.rules.places import Source, Text
 from falco_py.rules.problems import Problems
+from falco_py.rules.reader import read_items
 from tests.rules.standin import only_failure, rule
 
 

@@ -81,7 +81,9 @@ def test_a_mistake_in_a_macro_and_one_in_its_rule_are_both_told() -> None:
 
 
 def test_an_unused_macro_is_checked_as_far_as_its_fields_are_known() -> None:
-    assert only_failure(macro("m", "proc.pid = x") + rule(ON)).line == 2
+    unused, bad = loaded(macro("m", "proc.pid = x") + rule(ON)).warnings
+    assert (unused.code, bad.code, bad.line) == ("LOAD_UNUSED_MACRO", "LOAD_COMPILE_CONDITION", 2)
+    assert bad.hint == "write a decimal number; no rule that uses the macro will load"
     assert codes(loaded(macro("m", "ka.verb = x") + rule(ON))) == ["LOAD_UNUSED_MACRO"]
 
 
