@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..rules.places import Where
 
 MAX_VALUES = 1_000_000
+_MAX_YAML_VALUES = 100_000  # aliases multiply
 _MAX_DEPTH = 50
 _TOO_MUCH = "this is nested too deeply, or holds too many values"
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
@@ -152,7 +153,7 @@ class _Yaml:
     def _value(self, node: yaml.Node, depth: int) -> Value:
         where = self._where(node)
         self.count += 1
-        if depth > _MAX_DEPTH or self.count > MAX_VALUES:
+        if depth > _MAX_DEPTH or self.count > _MAX_YAML_VALUES:
             raise FileError(where, _TOO_MUCH, "look at the use of aliases")
         if isinstance(node, yaml.ScalarNode):
             return Value(None if _is_null(node) else node.value, where)
