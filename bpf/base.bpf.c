@@ -148,11 +148,9 @@ int BPF_PROG(falco_sys_exit, struct pt_regs *regs, long ret)
 		return 0;
 	if (row->flags & ROW_EXEC && !ret)
 		return 0;
-	if (row->flags & ROW_OPEN) {
-		r->h.ret = ret;
-		if (open_filter(index) == DROP)
-			return 0;
-	}
+	r->h.ret = ret;
+	if (call_filter(index) == DROP)
+		return 0;
 	fill_header(r, KIND_SYSCALL, ret);
 	r->h.nr = nr;
 	if (r->compat)
@@ -173,6 +171,13 @@ int BPF_PROG(falco_sys_exit, struct pt_regs *regs, long ret)
 #define CLASS_EXEC 1
 #define CLASS_PROC 6
 
+/* What was known of the process was of its last image. */
+static __always_inline void new_image(struct record *r)
+{
+	bpf_map_delete_elem(&processes, &r->h.pid);
+	bpf_map_update_elem(&images, &r->h.pid, &r->h.ts, BPF_ANY);
+}
+
 /*
  * A new image is in place: credentials, memory and name are the new ones and no instruction of it has run, so argv is
  * what the kernel copied and cannot have been rewritten.
@@ -187,6 +192,7 @@ int BPF_PROG(falco_exec, struct task_struct *p, int old_pid, struct linux_binprm
 		return 0;
 	r->compat = 0;
 	fill_header(r, KIND_EXEC, 0);
+	new_image(r);
 	name = (u64)BPF_CORE_READ(bprm, filename);
 	exec_facts(BPF_CORE_READ(bprm, fdpath) != NULL);
 	put_string(r, name, false, FILENAME_BYTES, ITEM_STRING);
@@ -239,6 +245,8 @@ int BPF_PROG(falco_exit, struct task_struct *p)
 	if (!r)
 		return 0;
 	fill_header(r, KIND_EXIT, 0);
+	bpf_map_delete_elem(&processes, &r->h.pid);
+	bpf_map_delete_elem(&images, &r->h.pid);
 	f.status = BPF_CORE_READ(signal, group_exit_code);
 	if (!f.status)
 		f.status = BPF_CORE_READ(p, exit_code);

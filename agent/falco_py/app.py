@@ -128,6 +128,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
         log.info(f"{len(bundle.rules)} rules loaded; dry run, nothing is captured")
         return 0
 
+    from .kernel.pushdown import Rule as Asked
     from .kernel.pushdown import needs_every_read, plan
 
     stats = Stats()
@@ -145,7 +146,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
             f"{len(costly)} rules look at every file opened for reading, because their conditions name no path that "
             f"the kernel could compare: {', '.join(costly)}"
         )
-    filters = plan((rule.event_types, rule.tree) for rule in bundle.rules)
+    filters = plan(Asked(rule.name, rule.event_types, rule.tree) for rule in bundle.rules)
     with _watch(bundle, emit, filters, stop_after_s) as (loop, counters):
         out.flush()
         _summary(stats, loop, counters, out)
@@ -163,10 +164,11 @@ def _watch(
     """Captures and tests events until a signal, the time, or `emit`, which gives True when it wants no more.
 
     The block runs when capture has ended; its memory is held until the block ends. `filters`: what the kernel may
-    drop of opens; `made` gets the loop before it runs. Raises kernel.host.HostError.
+    drop; `made` gets the loop before it runs. Raises kernel.host.HostError.
     """
     from .engine.loop import Loop
     from .kernel import host
+    from .kernel.learning import Learner
     from .kernel.load import Capture
     from .kernel.reader import Reader
     from .state.processes import ProcessTable
@@ -185,7 +187,7 @@ def _watch(
         if emit(rule, alert):
             loop.stop = True
 
-    loop = Loop(reader, bundle, table, tell)
+    loop = Loop(reader, bundle, table, tell, Learner(filters, capture).wasted)
     made(loop)
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -194,7 +196,7 @@ def _watch(
     handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         capture.want(wanted_events(bundle))
-        capture.filter_opens(filters)
+        capture.filter(filters)
         capture.attach()
         table.scan()
         log.info(

@@ -338,6 +338,8 @@ struct unix_sock {
 /* S_IFMT and friends (include/uapi/linux/stat.h) */
 #define S_IFMT		      0170000
 #define S_IFSOCK	      0140000
+#define S_IFDIR		      0040000
+#define S_IFIFO		      0010000
 #define S_IWUSR		      00200
 #define S_IWGRP		      00020
 #define S_IWOTH		      00002
@@ -345,6 +347,7 @@ struct unix_sock {
 #define AF_UNIX		      1
 #define AF_INET		      2
 #define AF_INET6	      10
+#define AF_NETLINK	      16
 #define AT_FDCWD	      -100
 #define PR_SET_NAME	      15
 #define RLIMIT_NOFILE	      7

@@ -3,46 +3,77 @@
 #define FALCO_PY_FILTER_H
 
 /*
- * Whether some rule could match an open. Cheap first: how the file was opened, then its resolved path, then the path as it
- * was passed. What cannot be decided is kept: an answer of "drop" is proof that no clause holds under either spelling.
+ * Whether some rule could match a call. What cannot be decided is kept: an answer of "drop" is proof that no clause holds,
+ * of an open under either spelling of its path.
  */
 
 #include "fd.h"
 
 #define SCAN_BYTES 256 /* of a passed path; longer is not decided */
+#define KEY_FRONT  (sizeof(u32) + sizeof(u8))
 #define O_ACCMODE  3
+#define O_CREAT	   0100 /* as in include/uapi/asm-generic/fcntl.h: the machines that we know agree */
+#define O_TRUNC	   01000
+#define O_TMPFILE_ 020000000
 #define KEEP	   1
 #define DROP	   0
 
 static __always_inline bool vector_any(struct vector *v)
 {
-	return v->w[0] | v->w[1] | v->w[2] | v->w[3];
+	u64 any = 0;
+
+#pragma unroll
+	for (int i = 0; i < VECTOR_WORDS; i++)
+		any |= v->w[i];
+	return any;
 }
 
 static __always_inline bool vector_meets(struct vector *a, struct vector *b)
 {
-	return (a->w[0] & b->w[0]) | (a->w[1] & b->w[1]) | (a->w[2] & b->w[2]) |
-	       (a->w[3] & b->w[3]);
+	u64 any = 0;
+
+#pragma unroll
+	for (int i = 0; i < VECTOR_WORDS; i++)
+		any |= a->w[i] & b->w[i];
+	return any;
 }
 
-/* The NUL-terminated path at b[start], looked up in place: the room in front takes the length of the key. */
-static __always_inline bool path_hits(struct path_buf *p, u32 start, struct vector *open)
+static __always_inline void vector_and(struct vector *a, struct vector *b)
+{
+#pragma unroll
+	for (int i = 0; i < VECTOR_WORDS; i++)
+		a->w[i] &= b->w[i];
+}
+
+static __always_inline u32 slot_number(void)
+{
+	return control.generation & (SLOTS - 1);
+}
+
+/*
+ * The NUL-terminated path at b[start], looked up in place: the room in front takes the length of the key and the slot, which
+ * overwrites what stands there.
+ */
+static __always_inline bool path_hits(struct path_buf *p, u32 start, u32 slot, struct vector *open)
 {
 	struct vector *found;
 	u64 at = start;
+	u8 *key;
 
-	if (start < sizeof(u32))
+	if (start < KEY_FRONT)
 		return true;
-	at = bounded(at - sizeof(u32), 2 * PATH_BYTES);
+	at = bounded(at - KEY_FRONT, 2 * PATH_BYTES);
 	at = clamped(at, PATH_BYTES + SCAN_BYTES);
-	*(u32 *)&p->b[at] = TRIE_KEY_BYTES * 8;
-	found = bpf_map_lookup_elem(&paths, &p->b[at]);
+	key = &p->b[at];
+	*(u32 *)key = TRIE_KEY_BYTES * 8;
+	key[sizeof(u32)] = slot;
+	found = bpf_map_lookup_elem(&paths, key);
 	return found && vector_meets(found, open);
 }
 
-static __always_inline bool name_hits(u64 name, struct vector *open)
+static __always_inline bool name_hits(u64 name, u32 slot, struct vector *open)
 {
-	struct name_key key = {};
+	struct name_key key = { .slot = slot };
 	struct vector *found;
 
 	if (bpf_probe_read_kernel_str(key.name, sizeof(key.name), (void *)name) < 0)
@@ -156,12 +187,12 @@ static __always_inline bool same_path(struct path_buf *p, u32 start, u32 passed,
 	return true;
 }
 
-#define PASSED_AT (PATH_BYTES + sizeof(u32)) /* an absolute path as passed, with room in front */
+#define PASSED_AT (PATH_BYTES + 8) /* an absolute path as passed, with room in front */
 
 /* Last components are looked up only where a clause that is still open names one. */
-static __always_inline bool wants_names(struct vector *open)
+static __always_inline bool wants_names(u32 slot, struct vector *open)
 {
-	return vector_meets(open, &control.named);
+	return vector_meets(open, &control.slots[slot & (SLOTS - 1)].named);
 }
 
 /*
@@ -169,7 +200,7 @@ static __always_inline bool wants_names(struct vector *open)
  * not opened; it is decided already, so a passed path that is the same needs no look-up.
  */
 static __always_inline int filter_passed(struct record *r, struct row *row, struct path_buf *p,
-					 struct vector *open, u32 resolved)
+					 struct vector *open, u32 slot, u32 resolved)
 {
 	u64 from = r->args[bounded(row->path_arg, ARGS)];
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -212,57 +243,161 @@ static __always_inline int filter_passed(struct record *r, struct row *row, stru
 		if (bpf_probe_read_user_str(&p->b[at], SCAN_BYTES, (void *)from) <= 0)
 			return KEEP;
 	}
-	if (!wants_names(open) && looks_plain(p, at))
-		return path_hits(p, start, open) ? KEEP : DROP;
+	if (!wants_names(slot, open) && looks_plain(p, at))
+		return path_hits(p, start, slot, open) ? KEEP : DROP;
 	if (!scan_passed(p, at, at == PASSED_AT))
 		return KEEP;
-	if (path_hits(p, start, open))
+	if (path_hits(p, start, slot, open))
 		return KEEP;
-	return name_hits((u64)&p->b[bounded(p->last_slash + 1, 2 * PATH_BYTES)], open) ? KEEP
-										       : DROP;
+	return name_hits((u64)&p->b[bounded(p->last_slash + 1, 2 * PATH_BYTES)], slot, open) ? KEEP
+											     : DROP;
 }
 
-/* A global function, verified once; the call's facts lie in this CPU's record. */
-__attribute__((noinline)) int open_filter(u32 row_index)
+static __always_inline u32 result_class(s64 ret)
+{
+	if (ret >= 0)
+		return ret < EXACT_RESULTS ? ret : EXACT_RESULTS;
+	return ret >= -ERRNOS ? EXACT_RESULTS - ret : RESULT_CLASSES - 1;
+}
+
+static __always_inline u32 open_class(struct record *r, struct row *row)
+{
+	u64 flags;
+
+	if (row->flags_arg >= OPEN_UNKNOWN)
+		return row->flags_arg;
+	flags = r->args[row->flags_arg & (ARGS - 1)];
+	return (flags & O_ACCMODE) | (flags & O_CREAT ? 4 : 0) | (flags & O_TRUNC ? 8 : 0) |
+	       (flags & O_TMPFILE_ ? 16 : 0);
+}
+
+static __always_inline enum fd_kind kind_of(s64 fd)
+{
+	struct file *file = file_of(fd);
+	struct socket *socket;
+	u16 mode;
+
+	if (!file)
+		return IS_OTHER;
+	mode = BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT;
+	if (mode == S_IFDIR)
+		return IS_DIRECTORY;
+	if (mode == S_IFIFO)
+		return IS_PIPE;
+	if (mode != S_IFSOCK)
+		return IS_OTHER;
+	socket = BPF_CORE_READ(file, private_data);
+	switch (BPF_CORE_READ(socket, sk, __sk_common.skc_family)) {
+	case AF_INET:
+		return IS_INET;
+	case AF_INET6:
+		return IS_INET6;
+	case AF_UNIX:
+		return IS_UNIX;
+	case AF_NETLINK:
+		return IS_NETLINK;
+	}
+	return IS_OTHER;
+}
+
+/* What is left for this process, or nothing when its entry is not for what it is now. */
+static __always_inline struct vector *left_of_process(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct process_entry *entry = bpf_map_lookup_elem(&processes, &pid);
+	u64 *image;
+	u64 comm[2] = {};
+
+	if (!entry || entry->generation != control.generation)
+		return NULL;
+	image = bpf_map_lookup_elem(&images, &pid);
+	if (entry->image != (image ? *image : 0))
+		return NULL;
+	if (entry->start != BPF_CORE_READ(task, group_leader, start_boottime))
+		return NULL;
+	if (entry->cgroup != cgroup_token(task))
+		return NULL;
+	bpf_get_current_comm(comm, sizeof(comm));
+	if (comm[0] != ((u64 *)entry->comm)[0] || comm[1] != ((u64 *)entry->comm)[1])
+		return NULL;
+	return &entry->left;
+}
+
+/*
+ * Whether some rule could match a call. Cheap first: event type, result, flags, argument, name, process; then what an fd is; the
+ * path of an open last. A global function, verified once; the call's facts lie in this CPU's record.
+ */
+__attribute__((noinline)) int call_filter(u32 row_index)
 {
 	struct record *r = record_scratch();
 	struct row *row = bpf_map_lookup_elem(&rows, &row_index);
 	struct path_buf *p = path_scratch();
-	u32 class = OPEN_FAILED;
-	struct vector *open;
+	u32 slot = slot_number();
+	struct slot *rules = &control.slots[slot];
+	struct vector open, *found;
 	struct file *file;
 	struct dentry *dentry;
 	u32 resolved = 0;
 	int walked;
 
-	if (!r || !row || !p)
+	if (!r || !row || !p || row_index >= 2 * MAX_SYSCALLS)
+		return KEEP;
+	open = rules->rows[row_index & (2 * MAX_SYSCALLS - 1)];
+	vector_and(&open, &rules->results[clamped(result_class(r->h.ret), RESULT_CLASSES - 1)]);
+	if (row->flags & ROW_OPEN)
+		vector_and(&open, &rules->opens[clamped(open_class(r, row), OPEN_CLASSES - 1)]);
+	if (!vector_any(&open))
+		return DROP;
+	if (row->value_arg < ARGS && vector_meets(&open, &rules->asks_value)) {
+		u64 value = r->args[row->value_arg & (ARGS - 1)];
+		u32 key = slot << 31 | row_index << 8 | (u8)value;
+
+		found = value < VALUES ? bpf_map_lookup_elem(&values, &key) : NULL;
+		if (found)
+			vector_and(&open, found);
+	}
+	if (vector_meets(&open, &rules->asks_comm)) {
+		struct comm_key key = { .slot = slot };
+
+		bpf_get_current_comm(key.comm, sizeof(key.comm));
+		found = bpf_map_lookup_elem(&comms, &key);
+		vector_and(&open, found ?: &rules->other_comm);
+	}
+	if (vector_meets(&open, &rules->asks_process)) {
+		found = left_of_process();
+		if (found)
+			vector_and(&open, found);
+	}
+	if (row->fd != FD_NONE && !(row->flags & ROW_OPEN) &&
+	    vector_meets(&open, &rules->asks_kind)) {
+		s64 fd = row->fd == OPERAND_RESULT ? r->h.ret
+						   : (s64)(s32)r->args[row->fd & (ARGS - 1)];
+
+		vector_and(&open, &rules->kinds[kind_of(fd)]);
+	}
+	if (!vector_any(&open))
+		return DROP;
+	if (!(row->flags & ROW_OPEN) || vector_meets(&open, &rules->any_path))
 		return KEEP;
 	if (r->h.ret >= 0) {
 		file = file_of(r->h.ret);
 		if (!file)
 			return KEEP;
-		class = BPF_CORE_READ(file, f_flags) & O_ACCMODE;
-	}
-	open = &control.open_class[class & (OPEN_CLASSES - 1)];
-	if (!vector_any(open))
-		return DROP;
-	if (vector_meets(open, &control.any_path))
-		return KEEP;
-	if (class != OPEN_FAILED) {
 		walked = walk_from_root(__builtin_preserve_access_index(&file->f_path));
 		if (walked & (WALK_FAILED | WALK_CUT | WALK_DETACHED))
 			return KEEP;
 		resolved = walked & WALK_START;
 		p->b[PATH_BYTES] = 0;
-		if (path_hits(p, resolved, open))
+		if (path_hits(p, resolved, slot, &open))
 			return KEEP;
-		if (wants_names(open)) {
+		if (wants_names(slot, &open)) {
 			dentry = BPF_CORE_READ(file, f_path.dentry);
-			if (name_hits((u64)BPF_CORE_READ(dentry, d_name.name), open))
+			if (name_hits((u64)BPF_CORE_READ(dentry, d_name.name), slot, &open))
 				return KEEP;
 		}
 	}
-	return filter_passed(r, row, p, open, resolved);
+	return filter_passed(r, row, p, &open, slot, resolved);
 }
 
 #endif

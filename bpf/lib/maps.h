@@ -51,6 +51,44 @@ struct {
 	__type(value, struct vector);
 } paths SEC(".maps");
 
+/* Threads' names that some clause compares with, and those that were learnt. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct comm_key);
+	__type(value, struct vector);
+} comms SEC(".maps");
+
+/* Values of arguments: slot << 31 | row << 8 | value. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u32);
+	__type(value, struct vector);
+} values SEC(".maps");
+
+#define MAX_PROCESSES 65536
+
+/* By process id, written by user space; a process without an entry is not filtered by what it is. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PROCESSES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u32);
+	__type(value, struct process_entry);
+} processes SEC(".maps");
+
+/* The time of the last exec of each process that did one, so that an entry made for another image is known for one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PROCESSES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u32);
+	__type(value, u64);
+} images SEC(".maps");
+
 /* Last components that some clause names. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

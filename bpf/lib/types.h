@@ -109,7 +109,8 @@ struct row {
 	u8 flags;
 	u8 path_arg; /* of an open: the argument that holds the name, and that of the directory or OPERAND_CWD */
 	u8 dir_arg;
-	u8 pad[2];
+	u8 flags_arg; /* of an open: the argument that holds the flags, or OPEN_UNKNOWN, or OPEN_CREAT */
+	u8 value_arg; /* the argument that is looked up by value, or VALUE_NONE */
 	struct op ops[MAX_OPS];
 };
 
@@ -243,30 +244,89 @@ struct path_buf {
 };
 
 /*
- * The filter. A clause is a conjunction of conditions on an open; each dimension gives the set of clauses whose condition on
- * it holds, and the AND of the sets is the answer. kernel/pushdown.py makes the sets.
+ * The filter. A clause is a conjunction of conditions on a call; each fact gives the set of clauses whose condition on it can
+ * hold, and the AND of the sets is the answer. kernel/pushdown.py makes the sets. Every key holds the number of a slot: a
+ * reload fills the idle slot, then `control.generation` moves on and with it all programs.
  */
-#define VECTOR_WORDS   4 /* 256 clauses */
+#define VECTOR_WORDS   8 /* 512 clauses */
 #define TRIE_KEY_BYTES 256
 #define NAME_KEY_BYTES 64
+#define SLOTS	       2
 
 struct vector {
 	u64 w[VECTOR_WORDS];
 };
 
-/* Prefixes as they are, whole paths with their NUL. */
+/* A slot, then prefixes as they are, whole paths with their NUL. */
 struct trie_key {
 	u32 bits;
-	u8 path[TRIE_KEY_BYTES];
+	u8 slot;
+	u8 path[TRIE_KEY_BYTES - 1];
 };
 
 struct name_key {
 	char name[NAME_KEY_BYTES];
+	u32 slot;
 };
 
-/* How a file was opened: its access mode, or that it was not. */
-#define OPEN_CLASSES 8
-#define OPEN_FAILED  4
+struct comm_key {
+	char comm[16];
+	u32 slot;
+};
+
+/*
+ * The clauses that are left for a process, by what its program, its arguments and its container are. They hold for one image
+ * (`start` and `image`, the time of its exec), one control group, one name of the thread and one set of rules.
+ */
+struct process_entry {
+	u64 start;
+	u64 image;
+	u64 cgroup;
+	char comm[16];
+	u32 generation;
+	u32 pad;
+	struct vector left;
+};
+
+/* Results: 0, 1, 2, greater, each errno, other negative numbers. */
+#define EXACT_RESULTS  3
+#define ERRNOS	       133
+#define RESULT_CLASSES (EXACT_RESULTS + 1 + ERRNOS + 1)
+
+/* How a file is opened: access mode, then bits for O_CREAT, O_TRUNC and O_TMPFILE; or what cannot be told by flags. */
+#define OPEN_UNKNOWN 32
+#define OPEN_CREAT   33
+#define OPEN_CLASSES 34
+
+/* What an fd is, as far as its inode and its socket tell. */
+enum fd_kind {
+	IS_DIRECTORY,
+	IS_PIPE,
+	IS_INET,
+	IS_INET6,
+	IS_UNIX,
+	IS_NETLINK,
+	IS_OTHER,
+	FD_KINDS,
+};
+
+#define VALUE_NONE 255
+#define VALUES	   256
+
+/* One set of rules. `asks_*`: the clauses that ask something of a fact. */
+struct slot {
+	struct vector any_path; /* clauses that hold for any path */
+	struct vector named;	/* clauses that name a last component */
+	struct vector asks_comm;
+	struct vector asks_process;
+	struct vector asks_kind;
+	struct vector asks_value;
+	struct vector other_comm; /* of a thread with a name that no clause has */
+	struct vector results[RESULT_CLASSES];
+	struct vector opens[OPEN_CLASSES];
+	struct vector kinds[FD_KINDS];
+	struct vector rows[2 * MAX_SYSCALLS];
+};
 
 /* One row a CPU, so that no two CPUs share a cache line. */
 #define COUNTER_CLASSES 8
@@ -283,11 +343,9 @@ struct counters {
 struct control {
 	u8 wanted[MAX_SYSCALLS];
 	u32 self;
-	u32 pad;
-	struct vector any_path; /* clauses that hold for any path */
-	struct vector named;	/* clauses that name a last component */
-	struct vector open_class[OPEN_CLASSES];
+	u32 generation; /* its last bit is the slot in use */
 	struct counters cpu[MAX_CPUS];
+	struct slot slots[SLOTS];
 };
 
 enum error_place {

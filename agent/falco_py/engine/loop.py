@@ -58,16 +58,23 @@ class Source(Protocol):
 class Loop:
     """Reads until `stop` is set.
 
-    `emit` gets each rule that matched and its alert. `events` counts what was tested, `failures` what could not be.
+    `emit` gets each rule that matched and its alert, `wasted` each system call that none matched. `events` counts what
+    was tested, `failures` what could not be.
     """
 
     def __init__(
-        self, source: Source, bundle: Bundle, table: ProcessTable, emit: Callable[[Rule, Alert], None]
+        self,
+        source: Source,
+        bundle: Bundle,
+        table: ProcessTable,
+        emit: Callable[[Rule, Alert], None],
+        wasted: Callable[[Event], None] | None = None,
     ) -> None:
         self.source = source
         self.bundle = bundle
         self.table = table
         self.emit = emit
+        self.wasted = wasted
         self.stop = False
         self.events = 0
         self.records = 0
@@ -151,7 +158,9 @@ class Loop:
             told = self._tell(event, found)
             if event.other_spelling():
                 event.spelling = 1
-                self._tell(event, matcher(event), told)
+                told += self._tell(event, matcher(event), told)
+            if not told and self.wasted is not None and event.life is None:
+                self.wasted(event)
         except Exception as error:  # noqa: BLE001 - one event must not end the run
             self.failures += 1
             if event.name not in self._failed_types:

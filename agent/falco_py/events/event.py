@@ -42,7 +42,7 @@ OpenFile = tuple[int, str, str, str, str | None]  # fd number, fd.typechar, fd.n
 
 
 @lru_cache(maxsize=1024)
-def _has_result(row: Row) -> bool:
+def has_result(row: Row) -> bool:
     return bool(row.params) and row.params[0].name in _RESULT_NAMES
 
 
@@ -118,7 +118,7 @@ class Event:
     @property
     def res(self) -> int | None:
         """The return value; None for events that carry none."""
-        return self.header.ret if _has_result(self.row) else None
+        return self.header.ret if has_result(self.row) else None
 
     @property
     def ancestors(self) -> list[Any]:

@@ -8,18 +8,21 @@ and when the process ends without it the kernel does.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import os
 import struct
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..events.record import Header
 from ._ring import Ring
+from .decisions import VALUES
 from .host import HostError
-from .pushdown import OPEN_CLASSES, VECTOR_BYTES, Plan, pack_control, pack_name, pack_path, pack_vector
+from .pushdown import Plan, pack_comm, pack_name, pack_path, pack_slot, pack_value, pack_vector
 from .tables import CLASSES, MAX_SYSCALLS, NumberTable, row_entries, wanted_mask
 
 if TYPE_CHECKING:
@@ -33,8 +36,13 @@ _COUNTER_WORDS = 24  # struct counters: sent, dropped and errors, eight each
 _ERRORS = ("scratch", "number", "full", "fd")
 # struct control of bpf/lib/types.h
 _SELF_OFFSET = MAX_SYSCALLS
-_VECTORS_OFFSET = MAX_SYSCALLS + 8
-_COUNTERS_OFFSET = _VECTORS_OFFSET + VECTOR_BYTES * (2 + OPEN_CLASSES)
+_GENERATION_OFFSET = MAX_SYSCALLS + 4
+_COUNTERS_OFFSET = MAX_SYSCALLS + 8
+_SLOTS_OFFSET = _COUNTERS_OFFSET + MAX_CPUS * _COUNTER_WORDS * 8
+_SLOTS = 2
+_SETTLE_S = 0.05
+_MEMBARRIER_CMD_GLOBAL = 1  # include/uapi/linux/membarrier.h
+_NR_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +115,59 @@ class Capture:
         self.life = Ring(self.life_fd, self._object["life"].get_max_entries(), Header)
         self.events = Ring(self.events_fd, self._object["events"].get_max_entries(), Header)
         self._attached: list[Any] = []
-        self._plan = Plan()
+        self.generation = 0
+        self._keys: list[tuple[Any, Any]] = []  # (map, key) of what the slot in use holds
+        self._rows = self.numbers.row_names()
 
     def want(self, event_names: Iterable[str], state: bool = True) -> None:
         """From now on the kernel tells these events, and those that the process table follows when `state`."""
         self._bss[:MAX_SYSCALLS] = wanted_mask(self.numbers, event_names, state)
 
-    def filter_opens(self, plan: Plan) -> None:
-        """Puts in the plan for opens in place of the one before; the change is not atomic for opens under way."""
-        paths, names = self._object["paths"], self._object["names"]
-        for path in self._plan.paths.keys() - plan.paths.keys():
-            paths.delete_elem(pack_path(path))
-        for name in self._plan.names.keys() - plan.names.keys():
-            names.delete_elem(pack_name(name))
-        self._plan = plan
-        for path, bits in plan.paths.items():
-            paths.update(pack_path(path), pack_vector(bits))
-        for name, bits in plan.names.items():
-            names.update(pack_name(name), pack_vector(bits))
-        vectors = pack_control(plan)
-        self._bss[_VECTORS_OFFSET : _VECTORS_OFFSET + len(vectors)] = vectors
+    def filter(self, plan: Plan) -> None:
+        """Puts the plan in the place of the one before, at once for all calls. Entries of processes are void then."""
+        generation = (self.generation + 1) & 0xFFFFFFFF
+        slot = generation % _SLOTS
+        tables: list[tuple[Any, Any, int]] = []
+        for name, key, bits in (
+            *(("paths", pack_path(slot, path), bits) for path, bits in plan.paths.items()),
+            *(("names", pack_name(slot, name), bits) for name, bits in plan.names.items()),
+            *(("comms", pack_comm(slot, name), bits) for name, bits in plan.comms.items()),
+        ):
+            tables.append((self._object[name], key, bits))
+        valued = plan.valued
+        for index, event in enumerate(self._rows):
+            if event is not None and event in valued:
+                tables += [
+                    (self._object["values"], pack_value(slot, index, value), plan.values[event, value])
+                    for value in range(VALUES)
+                ]
+        for table, key, bits in tables:
+            table.update(key, pack_vector(bits))
+        packed = pack_slot(plan, self._rows)
+        at = _SLOTS_OFFSET + slot * len(packed)
+        self._bss[at : at + len(packed)] = packed
+        struct.pack_into("=I", self._bss, _GENERATION_OFFSET, generation)
+        self._settle()
+        for table, key in self._keys:
+            table.delete_elem(key)
+        self._keys = [(table, key) for table, key, _ in tables]
+        self.generation = generation
+
+    def _settle(self) -> None:
+        """Returns when no program runs any more that read the generation before."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syscall(_NR_MEMBARRIER[self.numbers.machine], _MEMBARRIER_CMD_GLOBAL, 0) != 0:
+            time.sleep(_SETTLE_S)  # a kernel without it: programs take microseconds
+
+    def learn_name(self, name: bytes, bits: int) -> None:
+        """What a thread's name leaves open of the rules in use."""
+        key = pack_comm(self.generation % _SLOTS, name)
+        self._object["comms"].update(key, pack_vector(bits))
+        self._keys.append((self._object["comms"], key))
+
+    def learn_process(self, pid: int, entry: bytes) -> None:
+        """What a process leaves open; `entry` is a struct process_entry."""
+        self._object["processes"].update(pid, entry)
 
     def attach(self) -> None:
         """Raises HostError when the kernel lacks a hook; what was attached is detached again."""

@@ -17,11 +17,13 @@ from ..events.syscalls import ROWS, SYSCALLS_ARM64, SYSCALLS_I386, SYSCALLS_X86_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..events.model import Row
+    from ..events.model import Param, Row
 
 MAX_SYSCALLS = 1024
 MAX_OPS = 12
 FD_NONE = 254
+VALUE_NONE = 255
+UNKNOWN_OPEN, CREAT_CALL = 32, 33
 WANTED_64, WANTED_32, STATE_64, STATE_32 = 1, 2, 4, 8
 ROW_EXEC, ROW_CHDIR, ROW_PRCTL, ROW_OPEN = 1, 2, 4, 8
 ROW_SIZE = 8 + 4 * MAX_OPS
@@ -52,6 +54,19 @@ _FLAG_OF = {
 STATE_EVENTS = frozenset(("chdir", "fchdir", "prctl"))
 
 
+# The argument of an open that holds its flags; openat2 has them in user memory, creat has none.
+_FLAGS_ARGUMENT = {"open": 1, "openat": 2, "openat2": UNKNOWN_OPEN, "creat": CREAT_CALL}
+
+
+def value_parameter(row: Row) -> Param | None:
+    """The parameter of which each value has a name, such as ptrace's request; the kernel looks it up by value."""
+    for param in row.params:
+        source = param.source
+        if param.type.startswith("ENUMFLAGS") and isinstance(source, Kernel) and source.op == Op.VALUE:
+            return param
+    return None
+
+
 class NumberTable:
     """Numbers of one machine: 64-bit calls and, where the kernel can run them, 32-bit calls."""
 
@@ -68,6 +83,15 @@ class NumberTable:
     def event_name(self, nr: int, compat: bool) -> str | None:
         """evt.type of a number; None for a number that no table knows."""
         return (self.compat if compat else self.native).get(nr)
+
+    def row_names(self) -> list[str | None]:
+        """The event type of each row of the kernel's table."""
+        made: list[str | None] = [None] * (2 * MAX_SYSCALLS)
+        for offset, table in ((0, self.native), (MAX_SYSCALLS, self.compat)):
+            for nr, name in table.items():
+                if nr < MAX_SYSCALLS:
+                    made[offset + nr] = name
+        return made
 
     def names(self) -> frozenset[str]:
         return frozenset(self.native.values()) | frozenset(self.compat.values())
@@ -89,7 +113,10 @@ def pack_row(row: Row) -> bytes:
         raise ValueError(f"{row.name}: {len(ops)} kernel operations, at most {MAX_OPS}")
     fd = FD_NONE if row.fd is None else row.fd
     path = next((op for _, op in ops if op.op == Op.PATH), Kernel(Op.NONE))
-    out = struct.pack("=6B2x", len(ops), fd, class_of(row), _FLAG_OF.get(row.name, 0), path.arg, path.a)
+    flags = _FLAGS_ARGUMENT.get(row.name, 0)
+    value = value_parameter(row)
+    value_arg = VALUE_NONE if value is None else value.source.arg  # type: ignore[union-attr]
+    out = struct.pack("=8B", len(ops), fd, class_of(row), _FLAG_OF.get(row.name, 0), path.arg, path.a, flags, value_arg)
     for _, op in ops:
         out += struct.pack("=4B", op.op, op.arg, op.a, op.b)
     return out.ljust(ROW_SIZE, b"\0")

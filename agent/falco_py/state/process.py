@@ -68,7 +68,7 @@ class Process:
     `container_id` is "" outside containers; `container` is what enrichment found out, None until then.
     """
 
-    __slots__ = (*_COPIED, "_args_text", "_cmdline", "_env_text", "exited", "synced")
+    __slots__ = (*_COPIED, "_args_text", "_cmdline", "_env_text", "exited", "image_ts", "learnings", "learnt", "synced")
 
     pid: int
     start: int
@@ -120,6 +120,9 @@ class Process:
     env_truncated: bool
     container: Any
     exited: bool
+    image_ts: int  # when the exec that made the image was told, 0 when none was
+    learnt: tuple[Any, ...] | None  # what the kernel's entry of it was last made for (kernel.learning)
+    learnings: int
     synced: tuple[Any, ...] | None  # the part of the last header that was compared with this entry
 
     def __init__(self, pid: int, start: int) -> None:
@@ -137,6 +140,9 @@ class Process:
         self.env_truncated = False
         self.container = None
         self.exited = False
+        self.image_ts = 0
+        self.learnt = None
+        self.learnings = 0
         self.synced = None
         self._cmdline: str | None = None
         self._args_text: str | None = None
@@ -158,6 +164,9 @@ class Process:
         copy.ppid = self.pid
         copy.pstart = self.start
         copy.exited = False
+        copy.image_ts = 0
+        copy.learnt = None
+        copy.learnings = 0
         copy.synced = None
         copy.exit_ts = 0
         return copy

@@ -99,7 +99,7 @@ class ProcessTable:
         process = Process(header.pid, header.start)
         self._take_header(process, header)
         process.comm = procfs.text(header.comm)
-        process.exec_ts = header.ts
+        process.exec_ts = process.image_ts = header.ts
         process.exepath = ex.exepath
         process.filename = ex.filename
         args, truncated = ex.args, ex.args_truncated

@@ -30,7 +30,7 @@ from falco_py.events.record import (
 )
 from falco_py.events.syscalls import ROWS
 from falco_py.kernel.load import Capture
-from falco_py.kernel.pushdown import Plan
+from falco_py.kernel.pushdown import everything
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +67,7 @@ WATCHED = [
 def capture() -> Iterator[Capture]:
     loaded = Capture()
     loaded.want(WATCHED)
-    loaded.filter_opens(Plan(open_class=[1] * 8, any_path=1))  # every open
+    loaded.filter(everything())
     loaded.attach()
     yield loaded
     loaded.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from falco_py.events import model, record
-from falco_py.kernel import tables
+from falco_py.kernel import decisions, learning, paths, pushdown, tables
 
 ROOT = Path(__file__).parents[3]
 TYPES = ROOT / "bpf/lib/types.h"
@@ -89,6 +89,8 @@ def test_structures_have_the_sizes_that_python_unpacks(tmp_path: Path) -> None:
         "fork_facts": record._FORK.size,
         "exit_facts": record._EXIT.size,
         "row": tables.ROW_SIZE,
+        "process_entry": learning.ENTRY_BYTES,
+        "slot": len(pushdown.pack_slot(pushdown.everything(), tables.NumberTable("x86_64").row_names())),
     }
     source = tmp_path / "sizes.c"
     source.write_text(
@@ -114,3 +116,18 @@ def test_only_wanted_calls_are_marked() -> None:
     mask = tables.wanted_mask(numbers, {"openat"}, state=False)
     assert {nr for nr, bits in enumerate(mask) if bits & tables.WANTED_64} == {257}
     assert {nr for nr, bits in enumerate(mask) if bits & tables.WANTED_32} == {295}
+
+
+def test_the_filter_has_the_same_classes_on_both_sides() -> None:
+    known = _defined(TYPES)
+    assert known["EXACT_RESULTS"] == decisions.EXACT_RESULTS
+    assert known["ERRNOS"] == decisions.ERRNOS
+    assert known["OPEN_CLASSES"] == len(decisions.OPEN_CLASSES)
+    assert (known["OPEN_UNKNOWN"], known["OPEN_CREAT"]) == (tables.UNKNOWN_OPEN, tables.CREAT_CALL)
+    assert (known["VALUES"], known["VALUE_NONE"]) == (decisions.VALUES, tables.VALUE_NONE)
+    assert known["VECTOR_WORDS"] * 64 == pushdown.MAX_CLAUSES
+    assert (known["TRIE_KEY_BYTES"], known["NAME_KEY_BYTES"]) == (paths.TRIE_KEY_BYTES, paths.NAME_KEY_BYTES)
+    assert _enum("IS_", "")["IS_OTHER"] == decisions.OTHER_KIND
+    vectors = 7 + decisions.RESULT_CLASSES + known["OPEN_CLASSES"] + len(decisions.KINDS) + 2 * tables.MAX_SYSCALLS
+    packed = pushdown.pack_slot(pushdown.everything(), tables.NumberTable("x86_64").row_names())
+    assert len(packed) == vectors * pushdown.VECTOR_BYTES

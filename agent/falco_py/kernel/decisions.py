@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A comparison and what the kernel knows of one fact become true, false or unknown (None).
+
+What is known is a class of values: a result, open flags, a name, a kind of fd, the value of an argument. Invariant: the
+answer holds for every value of the class, and is that of the compiled rule.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..events.descriptor import DIRECTORY, IPV4, IPV6, NETLINK, PIPE, UNIX
+from ..events.flags import TABLES, names, translate
+from ..events.model import Kernel, Op
+from ..events.syscalls import ROWS
+from ..events.text import res_text
+from ..fields import catalogue
+from ..fields.model import Field, fixed
+from ..rules.expressions import Writer
+from ..rules.syntax import Check, FieldExpr, Literal
+from .formulas import OPEN_FIELDS, AllOf, AnyOf, Leaf, parameter_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .formulas import Formula
+
+Truth = bool | None
+_EQUALITY = frozenset(("=", "==", "in", "intersects"))
+
+
+class _Values:
+    """The catalogue of the agent, where every field reads as the value `e` itself."""
+
+    CATALOGUE = catalogue.CATALOGUE
+    ENV = catalogue.ENV
+    refused = staticmethod(catalogue.refused)
+
+    @staticmethod
+    def lookup(name: str) -> tuple[Field, str | None] | None:
+        found = catalogue.lookup(name)
+        return None if found is None else (_reads_itself(found[0]), found[1])
+
+
+@lru_cache(maxsize=1024)
+def _reads_itself(row: Field) -> Field:
+    from dataclasses import replace
+
+    return replace(row, code=fixed("e"))
+
+
+_writer = Writer(_Values())
+
+
+@lru_cache(maxsize=8192)
+def _test(check: Check) -> Callable[[Any], Any]:
+    made: Callable[[Any], Any] = eval(f"lambda e: {_writer.check(check)}", _writer.names)
+    return made
+
+
+def holds(check: Check, value: Any) -> bool:
+    """Does a comparison of one field hold for this value of the field? None is a missing value."""
+    return bool(_test(check)(value))
+
+
+def field_name(check: Check) -> str:
+    assert isinstance(check.left, FieldExpr)
+    return check.left.name
+
+
+def texts_of(check: Check) -> list[str]:
+    return [one.text for one in check.right if isinstance(one, Literal)] if isinstance(check.right, tuple) else []
+
+
+def checks_of(formulas: Iterable[Formula]) -> Iterator[Check]:
+    for formula in formulas:
+        if isinstance(formula, Leaf):
+            yield formula.check
+        else:
+            assert isinstance(formula, AllOf | AnyOf)
+            yield from checks_of(formula.terms)
+
+
+# The result
+
+EXACT_RESULTS = 3  # 0, 1 and 2 by themselves, then all that are greater
+ERRNOS = 133  # by themselves; EHWPOISON is the last of include/uapi/asm-generic/errno.h
+RESULT_CLASSES = EXACT_RESULTS + 1 + ERRNOS + 1  # the last: any other negative number
+_LARGE = 1 << 40
+
+
+def result_class(ret: int) -> int:
+    """The class of a return value, as the kernel program has it."""
+    if ret >= 0:
+        return min(ret, EXACT_RESULTS)
+    return EXACT_RESULTS - ret if -ret <= ERRNOS else RESULT_CLASSES - 1
+
+
+def results_of(number: int, constants: Iterable[int]) -> list[int]:
+    """Return values of a class that stand for all of them, where comparisons are with these constants; none when the
+    class holds values of which nothing is known."""
+    if number < EXACT_RESULTS:
+        return [number]
+    if number == EXACT_RESULTS:
+        near = {c + d for c in constants for d in (-1, 0, 1)}
+        return sorted({EXACT_RESULTS, _LARGE, *(value for value in near if value >= EXACT_RESULTS)})
+    return [] if number == RESULT_CLASSES - 1 else [EXACT_RESULTS - number]
+
+
+def numbers_in(formulas: Iterable[Formula]) -> frozenset[int]:
+    found = set()
+    for check in checks_of(formulas):
+        for text in texts_of(check):
+            try:
+                found.add(int(text))
+            except ValueError:
+                continue
+    return frozenset(found)
+
+
+def of_result(check: Check, ret: int) -> Truth:
+    name = field_name(check)
+    if name == "evt.rawres":
+        return holds(check, ret)
+    if name == "evt.failed":
+        return holds(check, ret < 0)
+    if name == "evt.res":
+        return holds(check, res_text(ret))
+    assert name == "fd.num"
+    return holds(check, ret if ret >= 0 else -1)
+
+
+# How a file is opened
+
+
+class Opened(NamedTuple):
+    """`access`: O_ACCMODE of the flags.
+
+    `call` is "" for a call with flags, "creat" or, with flags that only user memory holds, "unknown".
+    """
+
+    access: int = 0
+    create: bool = False
+    truncate: bool = False
+    tmpfile: bool = False
+    call: str = ""
+
+
+def _open_classes() -> tuple[Opened, ...]:
+    classes = [Opened(n & 3, bool(n & 4), bool(n & 8), bool(n & 16)) for n in range(32)]
+    return (*classes, Opened(call="unknown"), Opened(1, create=True, truncate=True, call="creat"))
+
+
+OPEN_CLASSES = _open_classes()
+_ODD_ACCESS = 3
+_READS, _WRITES = (0, 2), (1, 2)
+
+
+def of_open(check: Check, opened: Opened) -> Truth:
+    name = field_name(check)
+    if opened.call == "unknown":
+        return None
+    made = opened.create or opened.tmpfile
+    if opened.call == "creat":  # it has no flags, and counts as neither reading nor writing
+        if name == "evt.is_open_exec":
+            return None
+        return holds(check, False if name in OPEN_FIELDS else None)
+    if name in ("evt.is_open_read", "evt.is_open_write"):
+        if opened.access == _ODD_ACCESS:
+            return None
+        return holds(check, opened.access in (_READS if name == "evt.is_open_read" else _WRITES))
+    if name in ("evt.is_open_exec", "evt.is_open_create"):
+        return None if made else holds(check, False)
+    return _flag_text(check, opened)
+
+
+def _flag_text(check: Check, opened: Opened) -> Truth:
+    """`evt.arg.flags contains O_TRUNC`: which names hold the text, and are they there?"""
+    wanted = texts_of(check)
+    if check.op != "contains" or check.modifier is not None or len(wanted) != 1 or "|" in wanted[0]:
+        return None
+    there = {"O_CREAT": opened.create, "O_TRUNC": opened.truncate}
+    answers = {there.get(name) for name, _ in TABLES["file_flags"] if wanted[0] in name}
+    if True in answers:
+        return True
+    return False if answers <= {False} else None
+
+
+# The name of the thread
+
+COMM_BYTES = 16
+
+
+def names_in(formulas: Iterable[Formula]) -> frozenset[bytes]:
+    """The names that comparisons are with, as the kernel holds them."""
+    found = {text.encode("utf-8", "surrogateescape") for check in checks_of(formulas) for text in texts_of(check)}
+    return frozenset(name for name in found if len(name) < COMM_BYTES and b"\0" not in name)
+
+
+def of_name(check: Check, name: bytes | None) -> Truth:
+    """`name` is None for one that no comparison is with."""
+    if name is not None:
+        return holds(check, name.decode("utf-8", "surrogateescape"))
+    if check.op == "exists":
+        return True
+    if check.op in _EQUALITY and check.modifier in (None, "anyof"):
+        return False
+    return True if check.op == "!=" and check.modifier is None else None
+
+
+# Kinds of fds
+
+# What struct inode and struct sock tell surely; anything else is the last class.
+KINDS = ((DIRECTORY,), (PIPE,), (IPV4,), (IPV4, IPV6), (UNIX,), (NETLINK,), ())
+OTHER_KIND = len(KINDS) - 1
+
+
+def of_kind(check: Check, number: int) -> Truth:
+    kinds = KINDS[number]
+    word = field_name(check) == "fd.type"
+    answers = {holds(check, kind.word if word else kind.char) for kind in kinds}
+    return answers.pop() if len(answers) == 1 else None
+
+
+# Arguments whose values have names
+
+VALUES = 256
+
+
+def of_value(check: Check, event: str, value: int) -> Truth:
+    """`value`: of the argument register, below VALUES."""
+    assert isinstance(check.left, FieldExpr)
+    row = ROWS[event]
+    param = next(one for one in row.params if one.name == parameter_of(check.left))
+    assert isinstance(param.source, Kernel)
+    assert param.source.op == Op.VALUE
+    shown = translate(param.table, value) if param.table is not None else value
+    return holds(check, names(param.table or "", shown, True) or str(shown))

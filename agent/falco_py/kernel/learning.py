@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events that no rule matched become entries of the kernel's tables, so that the next of their kind stay there.
+
+What a program, its arguments and its container are is tested once, here, with the conditions' own expressions; the
+kernel keeps the answer for as long as the process stays what it is. Invariant: an entry never drops an event that the
+rules would match; nothing is learnt that the event at hand did not show.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from ..rules.bundle import Default
+from ..rules.expressions import Writer
+from .formulas import AllOf, Fact, Leaf
+from .pushdown import EVERY_CLAUSE, VECTOR_BYTES, pack_vector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..events.event import Event
+    from .formulas import Formula
+    from .load import Capture
+    from .pushdown import Plan
+
+MAX_NAMES = 4096  # of threads that are learnt
+MAX_LEARNT = 4  # entries for one image: its threads may have several names
+_ENTRY = struct.Struct("=QQQ16sII")
+ENTRY_BYTES = _ENTRY.size + VECTOR_BYTES
+
+
+class Learner:
+    """For one plan. `learnt` counts entries by kind."""
+
+    def __init__(self, plan: Plan, capture: Capture) -> None:
+        self.capture = capture
+        self.plan = plan
+        self.learnt = {"names": 0, "processes": 0}
+        self._asks_name = bool(plan.asks[Fact.NAME])
+        self._names = set(plan.comms)
+        self._left = compiled(plan) if plan.asks[Fact.PROCESS] else None
+
+    def wasted(self, event: Event) -> None:
+        """An event that no rule matched."""
+        name = event.header.comm
+        if self._asks_name and name not in self._names and len(self._names) < MAX_NAMES:
+            self._names.add(name)
+            bits = self.plan.name_bits(name)
+            if bits != self.plan.other_comm:
+                self.capture.learn_name(name, bits)
+                self.learnt["names"] += 1
+        if self._left is not None:
+            self._learn_process(event, self._left)
+
+    def _learn_process(self, event: Event, left: Callable[[Event], int]) -> None:
+        process, header = event.process, event.header
+        stamp = self.capture.generation, header.cgroup, header.comm
+        if process.learnt is not None and process.learnt[0] != self.capture.generation:
+            process.learnings = 0  # other rules
+        if process.learnt == stamp or process.learnings >= MAX_LEARNT or process.start != header.start:
+            return
+        process.learnt = stamp
+        process.learnings += 1
+        if not process.exepath:
+            return  # not known yet
+        entry = _ENTRY.pack(
+            header.start, process.image_ts, header.cgroup, header.comm, self.capture.generation, 0
+        ) + pack_vector(left(event))
+        self.capture.learn_process(header.pid, entry)
+        self.learnt["processes"] += 1
+
+
+def compiled(plan: Plan, catalogue: Any = None) -> Callable[[Any], int]:
+    """The clauses whose formulas over the process hold for an event, as a function; the others' bits are all set."""
+    masks: dict[Formula, int] = {}
+    for number, clause in enumerate(plan.clauses):
+        for formula in clause.formulas(Fact.PROCESS):
+            masks[formula] = masks.get(formula, 0) | 1 << number
+    writer = Writer(catalogue or Default())
+    lines = ["def left(e):", f"    bits = {EVERY_CLAUSE:#x}"]
+    for formula, mask in masks.items():
+        lines += [f"    if not {_written(formula, writer)}:", f"        bits &= ~{mask:#x}"]
+    lines.append("    return bits")
+    scope: dict[str, Any] = dict(writer.names)
+    exec("\n".join(lines), scope)
+    made: Callable[[Any], int] = scope["left"]
+    return made
+
+
+def _written(formula: Formula, writer: Writer) -> str:
+    if isinstance(formula, Leaf):
+        text = f"({writer.check(formula.check)})"
+        return text if formula.positive else f"(not {text})"
+    word = " and " if isinstance(formula, AllOf) else " or "
+    return "(" + word.join(_written(term, writer) for term in formula.terms) + ")"

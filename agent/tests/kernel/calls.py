@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""System calls as the kernel program would tell them, and rules made at random about them."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from falco_py.events.event import Event
+from falco_py.events.model import RESULT, Kernel, Op
+from falco_py.events.record import ITEM_DIR, ITEM_FD, ITEM_NULL, ITEM_PATH, ITEM_VALUE, KIND_SYSCALL, Header
+from falco_py.events.syscalls import ROWS
+from falco_py.kernel.decisions import OPEN_CLASSES, Opened
+from falco_py.kernel.pushdown import Call
+from falco_py.kernel.tables import CREAT_CALL, UNKNOWN_OPEN, value_parameter
+from falco_py.state.process import Process
+from falco_py.state.processes import ProcessTable
+
+if TYPE_CHECKING:
+    import random
+
+_FD = struct.Struct("=iHBBIIQII")
+_FD_FILE = 16
+REGULAR, FOLDER = 0o100644, 0o040755
+SECOND_NS = 1_000_000_000
+CREAT, TRUNC, TMPFILE, CLOEXEC = 0o100, 0o1000, 0o20200000, 0o2000000
+OPENS = ("open", "openat", "openat2", "creat")
+PATHS = (
+    "/",
+    "/etc",
+    "/etc/shadow",
+    "/etc/shadow2",
+    "/etc/ssh/x",
+    "/usr/bin/ls",
+    "/home/u/.ssh/id",
+    "/shadow",
+    "/a/../b",
+)
+
+
+def _item(tag: int, raw: bytes) -> bytes:
+    return struct.pack("=HBB", len(raw), tag, 0) + raw
+
+
+def header(name: str, ret: int, comm: bytes) -> Header:
+    return Header(
+        kind=KIND_SYSCALL, flags=0, ts=100 * SECOND_NS, ret=ret, nr=1, cpu=0, pid=60, tid=60, ppid=50, uid=0, gid=0,
+        vpid=60, vtid=60, mntns=0, start=60 * SECOND_NS, pstart=50 * SECOND_NS, cgroup=7, comm=comm, cap_effective=0,
+        cap_permitted=0, cap_inheritable=0,
+    )  # fmt: skip
+
+
+def processes(exepath: str, args: tuple[str, ...], container: str) -> tuple[ProcessTable, Process]:
+    table = ProcessTable()
+    parent = Process(50, 50 * SECOND_NS)
+    parent.comm, parent.exe, parent.exepath = "bash", "bash", "/usr/bin/bash"
+    child = Process(60, 60 * SECOND_NS)
+    child.comm, child.exe, child.exepath, child.args = "cat", exepath.rpartition("/")[2], exepath, args
+    child.ppid, child.pstart, child.container_id = 50, 50 * SECOND_NS, container
+    for one in (parent, child):
+        table._insert(one)
+    return table, child
+
+
+def event(
+    name: str, ret: int, args: dict[int, int], path: str, comm: bytes, owner: tuple[ProcessTable, Process]
+) -> Event:
+    """`args`: values of argument registers. `path`: what the call names, absolute and as it is passed."""
+    row = ROWS[name]
+    payload = b""
+    if row.fd is not None:
+        num = ret if row.fd == RESULT else args.get(row.fd, 3)
+        flags = _FD_FILE if num >= 0 else 0
+        mode = REGULAR if num >= 0 else 0
+        facts = _FD.pack(num, mode, 0, flags, 8 << 20 | 1, 0xEF53, 77, args.get(1, 0), 0x1D)
+        payload += _item(ITEM_FD, facts + (path.encode() if num >= 0 else b""))
+    for _, op in row.kernel_params:
+        payload += _of_op(op, args, path)
+    made = Event(row, header(name, ret, comm), payload, 1, 1_700_000_000 * SECOND_NS)
+    made.table, made.process = owner
+    return made
+
+
+def _of_op(op: Kernel, args: dict[int, int], path: str) -> bytes:
+    if op.op == Op.PATH:
+        return _item(ITEM_PATH, path.encode()) + _item(ITEM_DIR, b"/root")
+    if op.op != Op.VALUE:
+        return _item(ITEM_NULL, b"")
+    value = args.get(op.arg, 0)
+    if op.a and op.a < 8:
+        value &= (1 << 8 * op.a) - 1
+        if op.b and value >> (8 * op.a - 1):
+            value -= 1 << 8 * op.a
+    return _item(ITEM_VALUE, struct.pack("=q", value - (1 << 64) if value >> 63 else value))
+
+
+def call(name: str, ret: int, args: dict[int, int], path: str, comm: bytes, process: int | None) -> Call:
+    """What the kernel program knows of the same call."""
+    flags = args.get(2 if name == "openat" else 1, 0)
+    opened = OPEN_CLASSES.index(Opened(flags & 3, bool(flags & CREAT), bool(flags & TRUNC), bool(flags & 0o20000000)))
+    special = {"openat2": UNKNOWN_OPEN, "creat": CREAT_CALL}
+    param = value_parameter(ROWS[name])
+    value = None
+    if param is not None:
+        assert isinstance(param.source, Kernel)
+        found = args.get(param.source.arg, 0)
+        value = found if found < 256 else None
+    undecided = any(part in (".", "..") for part in path.split("/")) or (path.endswith("/") and path != "/")
+    return Call(
+        name, ret, opened=special.get(name, opened if name in OPENS else UNKNOWN_OPEN), name=comm, process=process,
+        value=value, spellings=None if undecided else (path,),
+    )  # fmt: skip
+
+
+# Rules at random
+
+_PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("evt.type {eq} {v}", ("open", "openat", "creat", "openat2", "ptrace", "socket", "kill", "dup")),
+    ("evt.type in ({v}, {w})", ("open", "openat", "ptrace", "socket")),
+    ("evt.rawres {cmp} {v}", ("-2", "-1", "0", "1", "2", "3", "5")),
+    ("evt.failed = {v}", ("true", "false")),
+    ("evt.res {eq} {v}", ("SUCCESS", "ENOENT", "EPERM")),
+    ("fd.num {cmp} {v}", ("-1", "0", "3", "5")),
+    ("evt.is_open_read {eq} {v}", ("true", "false")),
+    ("evt.is_open_write {eq} {v}", ("true", "false")),
+    ("evt.is_open_exec = {v}", ("true", "false")),
+    ("evt.is_open_create = {v}", ("true", "false")),
+    ("evt.arg.flags contains {v}", ("O_TRUNC", "O_CREAT", "O_RDONLY", "O_TMPFILE", "TRUNC")),
+    ("fd.name {text} {v}", ("/etc", "/etc/shadow", "/shadow", "/usr", "id")),
+    ("fd.name in ({v}, {w})", ("/etc/shadow", "/usr/bin/ls", "/x")),
+    ("fd.name pmatch ({v}, {w})", ("/etc", "/usr/bin", "/home/*/.ssh")),
+    ("fd.directory {text} {v}", ("/etc", "/", "/home/u/.ssh")),
+    ("fd.filename {text} {v}", ("shadow", "id", "ls")),
+    ("fd.nameraw contains {v}", ("../", "shadow")),
+    ("fd.typechar {eq} {v}", ("f", "d", "4")),
+    ("proc.name {text} {v}", ("cat", "ca", "bash", "nginx")),
+    ("proc.name in ({v}, {w})", ("cat", "bash", "nginx")),
+    ("proc.name exists", ("",)),
+    ("proc.exepath {text} {v}", ("/usr/bin", "/usr/bin/cat", "/tmp/x")),
+    ("basename(proc.exepath) in ({v}, {w})", ("cat", "x")),
+    ("proc.cmdline contains {v}", ("cat", "-x", "secret")),
+    ("proc.args[0] {eq} {v}", ("-x", "secret")),
+    ("container.id {eq} {v}", ("host", "abc")),
+    ("proc.pname {eq} {v}", ("bash", "sshd")),
+    ("user.uid {eq} {v}", ("0", "5")),
+    ("evt.arg.request contains {v}", ("PTRACE_ATTACH", "PTRACE_TRACEME", "PTRACE")),
+    ("evt.arg.domain {eq} {v}", ("AF_INET", "AF_PACKET")),
+    ("evt.num = 0", ("",)),
+)
+
+
+def condition(luck: random.Random, depth: int = 3) -> str:
+    if depth == 0 or luck.random() < 0.35:
+        form, values = luck.choice(_PARTS)
+        return form.format(
+            v=luck.choice(values), w=luck.choice(values), eq=luck.choice(("=", "!=")),
+            cmp=luck.choice(("=", "!=", "<", "<=", ">", ">=")),
+            text=luck.choice(("=", "!=", "startswith", "endswith", "contains", "glob")),
+        )  # fmt: skip
+    if luck.random() < 0.25:
+        return f"not ({condition(luck, depth - 1)})"
+    word = luck.choice((" and ", " and ", " or "))
+    return "(" + word.join(condition(luck, depth - 1) for _ in range(luck.randint(2, 4))) + ")"
+
+
+def rules(luck: random.Random) -> str:
+    """Rules as text, each on some event types."""
+    made = []
+    for number in range(luck.randint(1, 5)):
+        types = ", ".join(luck.sample(("open", "openat", "openat2", "creat", "ptrace", "socket", "kill", "dup"), 3))
+        head = f"evt.type in ({types}) and " if luck.random() < 0.8 else ""
+        made.append(
+            f"- rule: r{number}\n  desc: d\n  condition: {head}{condition(luck)}\n  output: o\n  priority: INFO\n"
+        )
+    return "".join(made)
+
+
+def random_call(luck: random.Random) -> tuple[str, int, dict[int, int], str, bytes]:
+    name = luck.choice((*OPENS, "openat", "openat", "ptrace", "socket", "kill", "dup"))
+    flags = luck.choice((0, 1, 2, 3)) | luck.choice((0, CREAT, TRUNC, CREAT | TRUNC, TMPFILE, CLOEXEC))
+    args: dict[int, int] = {index: luck.choice((0, 1, 2, 3, 16, 17, 300, 0x4206)) for index in range(6)}
+    if name in OPENS:
+        args[2 if name == "openat" else 1] = flags
+    comm = luck.choice((b"cat", b"bash", b"x", b"cats"))
+    return name, luck.choice((-2, -1, -115, 0, 1, 2, 3, 7)), args, luck.choice(PATHS), comm
