@@ -39,12 +39,14 @@ class Children:
 
     def __init__(self) -> None:
         self._running: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.Lock()  # compilers are started by several threads
 
     def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **options}
-        child: subprocess.Popen[bytes] = subprocess.Popen(command, start_new_session=True, **options)
-        self._running = [one for one in self._running if one.poll() is None]
-        self._running.append(child)
+        with self._lock:
+            child: subprocess.Popen[bytes] = subprocess.Popen(command, start_new_session=True, **options)
+            self._running = [one for one in self._running if one.poll() is None]
+            self._running.append(child)
         return child
 
     def run(self, command: Sequence[str], timeout_s: float = 120, **options: Any) -> bytes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent, which tells its counters while it runs: on SIGUSR2 a line of JSON on stderr. Else it is the agent as it is.
+"""The agent as it is, but for telling its counters while it runs: on SIGUSR2 a line of JSON on stderr.
 
 `python -m benchmarks.observed`, with the agent's own options.
 """

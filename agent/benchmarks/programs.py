@@ -43,7 +43,7 @@ class Run(NamedTuple):
     """Of a program since it was loaded, while timing was on."""
 
     time_ns: int
-    count: int
+    runs: int
 
 
 def _bpf(command: int, attributes: bytes) -> tuple[int, bytes]:
@@ -122,13 +122,13 @@ def foreign(own: Iterable[int] = ()) -> list[str]:
 
 def run_of(programs: Iterable[int]) -> Run:
     """Of all of them together."""
-    time_ns = count = 0
+    time_ns = runs = 0
     for number in programs:
         info = _info_by_id(_PROG_GET_FD_BY_ID, number)
         if info is not None:
             one = struct.unpack_from("=QQ", info, _RUN_TIME_AT)
-            time_ns, count = time_ns + one[0], count + one[1]
-    return Run(time_ns, count)
+            time_ns, runs = time_ns + one[0], runs + one[1]
+    return Run(time_ns, runs)
 
 
 @contextmanager
