@@ -28,7 +28,7 @@ from .rounds import Rounds, say
 from .settings import BASE, UPSTREAM, settings, upstream_files
 from .table import table
 
-ROUNDS, LOOP_S, REQUESTS = 4, 0.25, 20_000
+ROUNDS, LOOP_S, REQUESTS = 5, 0.25, 20_000
 QUICK_ROUNDS, QUICK_LOOP_S, QUICK_REQUESTS = 1, 0.06, 3000
 MACHINE_CANNOT = 2
 INTERRUPTED = 130
