@@ -72,7 +72,7 @@ class Children:
 
     def end(self) -> None:
         for child in self._running:
-            self.stop(child)
+            self.stop(child, signal.SIGTERM)  # a server ends its workers
 
     def __enter__(self) -> Children:
         return self

@@ -185,6 +185,7 @@ def nginx(children: Children, scratch: Path, requests: int) -> Load:
     )
     children.start(["nginx", "-c", str(home / "nginx.conf")], stderr=subprocess.DEVNULL)
     wait_for(port)
+    requests //= 4
     run = _command(children, ["ab", "-q", "-n", str(requests), "-c", "4", f"http://127.0.0.1:{port}/index.html"])
     return Load("nginx, a small file", lambda _: run(1) / requests)
 
