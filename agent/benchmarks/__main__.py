@@ -2,7 +2,8 @@
 """What watching costs: loads under several settings as a table, and single figures.
 
 Ratios mean something, absolute times depend on the machine and its neighbours. `ratio` is the median over the rounds
-of what a load takes with an agent and without, `from` and `to` the lowest and the highest. `BPF ns/turn` is what all
+of what a load takes with an agent and without, `from` and `to` the lowest and the highest. A turn of `find` and of
+`compile` is the whole of it, that of a server a request. `BPF ns/turn` is what all
 programs of the agent ran for each turn, `empty` the same of a program that does nothing at the end of every call; both
 while the kernel times BPF programs, which adds to each run. `agent CPU s`, `events` (read by Python), `dropped` (the
 most in a round) and `peak MB` are those of the load alone.
@@ -104,6 +105,7 @@ def make_table(options: argparse.Namespace, children: Children, scratch: Path, p
     print(f"files are opened by the path {ordinary_file() or 'of a made one'}\n\nmedians of {count} rounds")
     for line in table(rounds.samples, BASE):
         print(line)
+    print("turns: " + ", ".join(f"{load.name} {load.turns:,}" for load in rounds.loads if load.loop))
     if rounds.disturbed:
         print(
             f"disturbed: at {rounds.disturbed_looks} of {rounds.looks} looks others' programs were attached: "

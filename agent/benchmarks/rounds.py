@@ -47,7 +47,7 @@ class Rounds:
         self._children = children
         self._scratch = scratch
         self._settings = settings
-        self._loads = loads
+        self.loads = loads
         self._empty = empty
         self.samples: dict[tuple[str, str], list[Sample]] = {
             (load.name, setting.name): [] for load in loads for setting in settings
@@ -69,7 +69,7 @@ class Rounds:
                 agent = stack.enter_context(Agent(self._children, setting.options, self._scratch))
             own = programs.ids_of(agent.pid) if agent else frozenset[int]()
             self._look(own)
-            taken = [(load, self._sample(load, agent)) for load in self._loads]
+            taken = [(load, self._sample(load, agent)) for load in self.loads]
             self._look(own)
             with self._timed() as empty:
                 for load, sample in taken:
