@@ -3,10 +3,10 @@
 
 Ratios mean something, absolute times depend on the machine and its neighbours. `ratio` is the median over the rounds
 of what a load takes with an agent and without, `from` and `to` the lowest and the highest. A turn of `find` and of
-`compile` is the whole of it, that of a server a request. `BPF ns/turn` is what all
-programs of the agent ran for each turn, `empty` the same of a program that does nothing at the end of every call; both
-while the kernel times BPF programs, which adds to each run. `agent CPU s`, `events` (read by Python), `dropped` (the
-most in a round) and `peak MB` are those of the load alone.
+`compile` is the whole of it, that of a server a request. `BPF ns/turn` is what all programs of the agent ran for each
+turn, `empty` the same of a program that does nothing at the end of every call; both while the kernel times BPF
+programs, which adds to each run. `agent CPU s`, `events` (read by Python), `dropped` (the most in a round) and
+`peak MB` are those of the load alone.
 """
 
 from __future__ import annotations

@@ -152,14 +152,17 @@ class Empty:
 
     @contextmanager
     def attached(self) -> Iterator[frozenset[int]]:
-        """Its id, in a set. Raises pylibbpf.BpfException."""
+        """Its id, in a set. Raises OSError."""
         import pylibbpf
 
         before = ids_of("self")
-        loaded = pylibbpf.BpfObject(str(self._object_path))
-        loaded.load()
-        program = loaded.get_program("benchmark_empty")
-        program.attach()
+        try:
+            loaded = pylibbpf.BpfObject(str(self._object_path))
+            loaded.load()
+            program = loaded.get_program("benchmark_empty")
+            program.attach()
+        except pylibbpf.BpfException as error:
+            raise OSError(f"the kernel refused the empty program: {error}") from error
         try:
             yield ids_of("self") - before
         finally:
