@@ -32,8 +32,8 @@ format: setup ## put the sources into the house's form
 docs: setup ## write the pages of docs/ that are made from the code
 	@cd agent && ../$(PYTHON) -m pages
 
-bench: setup ## measure the agent's own cost
-	@cd agent && ../$(PYTHON) -m benchmarks
+bench: setup ## measure the agent's own cost, as root (BENCH_ARGS=--quick: in a minute)
+	@cd agent && ../$(PYTHON) -m benchmarks $(BENCH_ARGS)
 	@cd agent && ../$(PYTHON) -m benchmarks.match ../rules/falco_rules.yaml
 
 fuzz: setup ## feed damaged rules to the loader for a minute

@@ -1,173 +1,159 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loops of system calls with and without the agent, interleaved, medians.
+"""What watching costs: loads under several settings as a table, and single figures.
 
-Ratios within one run mean something; absolute times depend on the machine and its neighbours. Each agent's CPU seconds,
-the events that the kernel told it and its drops by class are those of the loop alone: the agent is started before and
-stopped after it.
+Ratios mean something, absolute times depend on the machine and its neighbours. `ratio` is the median over the rounds
+of what a load takes with an agent and without, `from` and `to` the lowest and the highest. A turn of `find` and of
+`compile` is the whole of it, that of a server a request. `BPF ns/turn` is what all programs of the agent ran for each
+turn, `empty` the same of a program that does nothing at the end of every call; both while the kernel times BPF
+programs, which adds to each run. `agent CPU s`, `events` (read by Python), `dropped` (the most in a round) and
+`peak MB` are those of the load alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
+import platform
+import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-FALCO = Path(sys.executable).parent / "falco-py"
-START_S = 60
+from . import figures, programs
+from .children import Children
+from .loads import Load, build_loops, loops, ordinary_file, servers, work
+from .rounds import Rounds, say
+from .settings import BASE, UPSTREAM, settings, upstream_files
+from .table import table
 
-LOOPS = (  # name, turns, path
-    ("getppid", 2_000_000, "-"),
-    ("open+close", 2_000_000, "/usr/share/common-licenses/GPL-3"),
-    ("open missing", 1_000_000, "/usr/share/common-licenses/missing"),
-    ("stat", 1_000_000, "/usr/share/common-licenses/GPL-3"),
-)
-_PROGRAM = {"getppid": "getppid", "stat": "stat"}
-
-NOTHING = """
-- rule: Never seen
-  desc: a rule on a call that nobody makes
-  condition: evt.type = acct
-  output: acct
-  priority: DEBUG
-"""
-EVERYTHING = """
-- rule: Every open
-  desc: nothing in it can be decided in the kernel, so that every open is told; none matches
-  condition: evt.type in (open, openat, openat2) and proc.name = no-such-name
-  output: open
-  priority: DEBUG
-"""
+ROUNDS, LOOP_S, REQUESTS = 5, 0.25, 20_000
+QUICK_ROUNDS, QUICK_LOOP_S, QUICK_REQUESTS = 1, 0.06, 3000
+MACHINE_CANNOT = 2
+INTERRUPTED = 130
 
 
-@dataclass
-class Sample:
-    ns: list[float] = field(default_factory=list)
-    cpu_s: list[float] = field(default_factory=list)
-    told: list[int] = field(default_factory=list)
-    dropped: list[int] = field(default_factory=list)
-    drops: dict[str, int] = field(default_factory=dict)
-    rss_mb: float = 0.0
+def listed(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
-class Agent:
-    """A running agent; `stop` gives its CPU seconds, events told, drops by class and peak memory."""
-
-    def __init__(self, rules: Path) -> None:
-        self.process = subprocess.Popen(
-            [str(FALCO), "-r", str(rules)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        self.log: list[str] = []
-        started = threading.Event()
-        self.reader = threading.Thread(target=self._read, args=(started,), daemon=True)
-        self.reader.start()
-        if not started.wait(START_S):
-            self.process.kill()
-            raise SystemExit("the agent did not start:\n" + "".join(self.log))
-        self.cpu_before = self._cpu()
-
-    def _read(self, started: threading.Event) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log.append(line)
-            if "Capture started" in line:
-                started.set()
-
-    def _cpu(self) -> float:
-        words = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
-    def stop(self) -> tuple[float, int, dict[str, int], float]:
-        time.sleep(0.1)
-        used = self._cpu() - self.cpu_before
-        peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=30)
-        self.reader.join(timeout=5)
-        text = "".join(self.log)
-        told = re.search(r"events told by the kernel: (\d+)", text)
-        lost = re.search(r"dropped by class: (.*)", text)
-        drops = {name: int(count) for name, count in re.findall(r"([a-z_]+) (\d+)", lost.group(1) if lost else "")}
-        return used, int(told.group(1)) if told else 0, drops, int(peak.group(1)) / 1024 if peak else 0.0
-
-
-def measure(program: Path, loop: tuple[str, int, str], scale: float) -> float:
-    name, turns, path = loop
-    out = subprocess.run(
-        [str(program), _PROGRAM.get(name, "open"), str(max(1000, int(turns * scale))), path],
-        check=True, capture_output=True, text=True,
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--quick", action="store_true", help="less of everything: about a minute")
+    made.add_argument("--rounds", type=int, metavar="N", help=f"of the table (default: {ROUNDS}, quick {QUICK_ROUNDS})")
+    made.add_argument(
+        "--loop-s", type=float, metavar="S", help=f"a loop takes (default: {LOOP_S}, quick {QUICK_LOOP_S})"
+    )
+    made.add_argument("--loads", type=listed, metavar="A,B", help="only loads whose names hold one of these words")
+    made.add_argument("--settings", type=listed, metavar="A,B", help=f"only these settings, and '{BASE}'")
+    made.add_argument(
+        "--figures", type=listed, metavar="A,B", default=list(figures.NAMES),
+        help=f"of {', '.join(figures.NAMES)}; 'none': no single figures",
     )  # fmt: skip
-    return float(out.stdout)
+    made.add_argument("--no-table", action="store_true", help="single figures only")
+    return made
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--scale", type=float, default=1.0, help="times the number of turns")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch_name:
-        scratch = Path(scratch_name)
-        program = scratch / "loops"
-        subprocess.run(["cc", "-O2", "-o", str(program), str(HERE / "loops.c")], check=True)
-        (scratch / "nothing.yaml").write_text(NOTHING)
-        (scratch / "everything.yaml").write_text(EVERYTHING)
-        variants: list[tuple[str, Path | None]] = [
-            ("no agent", None),
-            ("nothing wanted", scratch / "nothing.yaml"),
-            ("default rules", ROOT / "rules" / "falco_rules.yaml"),
-            ("every open told", scratch / "everything.yaml"),
-        ]
-        samples = {(loop[0], name): Sample() for loop in LOOPS for name, _ in variants}
-        for _ in range(options.rounds):
-            for loop in LOOPS:
-                for name, rules in variants:
-                    sample = samples[loop[0], name]
-                    if rules is None:
-                        sample.ns.append(measure(program, loop, options.scale))
-                        continue
-                    agent = Agent(rules)
-                    sample.ns.append(measure(program, loop, options.scale))
-                    cpu, told, drops, peak = agent.stop()
-                    sample.cpu_s.append(cpu)
-                    sample.told.append(told)
-                    sample.dropped.append(sum(drops.values()))
-                    sample.rss_mb = max(sample.rss_mb, peak)
-                    for klass, count in drops.items():
-                        sample.drops[klass] = sample.drops.get(klass, 0) + count
-        report(variants, samples, options.scale)
+def chosen(names: list[str], words: list[str] | None) -> list[str]:
+    """Those that hold one of the words, all without words."""
+    return [name for name in names if not words or any(word in name for word in words)]
+
+
+def empty_program(children: Children, scratch: Path) -> programs.Empty | None:
+    if shutil.which("clang") is None:
+        print("no empty BPF program to compare with: clang is not installed")
+        return None
+    return programs.Empty(children, scratch)
+
+
+def tell_of_others(names: list[str]) -> None:
+    if names:
+        print(f"other BPF programs trace this machine, and what they cost is in every figure: {', '.join(names)}")
+    else:
+        print("no other BPF program traces this machine")
+
+
+def make_table(options: argparse.Namespace, children: Children, scratch: Path, program: Path) -> None:
+    requests = QUICK_REQUESTS if options.quick else REQUESTS
+    found: list[Load] = [*loops(children, program, scratch), *work(children, scratch)]
+    names = chosen([load.name for load in found], options.loads)
+    loads = [load for load in found if load.name in names]
+    for server in servers(children, scratch, requests) if not options.loads else ():
+        if isinstance(server, str):
+            print(server)
+        else:
+            loads.append(server)
+    offered = list(settings(scratch))
+    wanted = chosen([setting.name for setting in offered], options.settings)
+    if not upstream_files():
+        print(f"no setting 'upstream rules': there are no rules files in {os.path.relpath(UPSTREAM)}")
+    loop_s = options.loop_s or (QUICK_LOOP_S if options.quick else LOOP_S)
+    say("finding how many turns a loop makes")
+    rounds = Rounds(
+        children,
+        scratch,
+        [setting for setting in offered if setting.name in wanted or setting.name == BASE],
+        [load.sized(loop_s) for load in loads],
+        empty_program(children, scratch),
+    )
+    count = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    rounds.run(count)
+    print(f"files are opened by the path {ordinary_file() or 'of a made one'}\n\nmedians of {count} rounds")
+    for line in table(rounds.samples, BASE):
+        print(line)
+    print("turns: " + ", ".join(f"{load.name} {load.turns:,}" for load in rounds.loads if load.loop))
+    if rounds.disturbed:
+        print(
+            f"disturbed: at {rounds.disturbed_looks} of {rounds.looks} looks others' programs were attached: "
+            f"{', '.join(sorted(rounds.disturbed))}"
+        )
+
+
+def run(options: argparse.Namespace) -> int:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="falco-py-bench-") as name, Children() as children:
+        scratch = Path(name)
+        system = f"Linux {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs"
+        print(f"{system}, Python {platform.python_version()}")
+        tell_of_others(programs.foreign())
+        program = build_loops(children, scratch)
+        if not options.no_table:
+            make_table(options, children, scratch, program)
+            print(flush=True)
+        scope = figures.QUICK if options.quick else figures.Scope()
+        maker = figures.Figures(children, scratch, program, scope)
+        for figure in figures.NAMES:
+            if figure in options.figures:
+                say(f"figure: {figure}")
+                for line in getattr(maker, figure)():
+                    print(line, flush=True)
+        tell_of_others(programs.foreign())
+    say(f"took {time.monotonic() - began:.0f} s")
     return 0
 
 
-def report(variants: list[tuple[str, Path | None]], samples: dict[tuple[str, str], Sample], scale: float) -> None:
-    print(
-        f"{'loop':<14}{'agent':<17}{'ns/turn':>9}{'ratio':>7}{'loop s':>8}{'agent CPU s':>12}"
-        f"{'told':>10}{'dropped':>9}{'peak MB':>9}"
-    )
-    for name, turns, _ in LOOPS:
-        base = statistics.median(samples[name, "no agent"].ns)
-        for variant, rules in variants:
-            sample = samples[name, variant]
-            ns = statistics.median(sample.ns)
-            line = f"{name:<14}{variant:<17}{ns:>9.0f}{ns / base:>7.2f}{ns * turns * scale / 1e9:>8.2f}"
-            if rules is not None:
-                line += (
-                    f"{statistics.median(sample.cpu_s):>12.2f}{statistics.median(sample.told):>10.0f}"
-                    f"{max(sample.dropped):>9}{sample.rss_mb:>9.0f}"
-                )
-            print(line)
-            if rules is not None:
-                lost = ", ".join(f"{k} {v}" for k, v in sample.drops.items() if v)
-                print(f"{'':<14}drops by class, all rounds: {lost or 'none in any of ' + str(len(sample.drops))}")
+def interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    options = parser().parse_args()
+    if os.geteuid() != 0:
+        print("benchmarks: BPF programs can be loaded by root only: run it as root", file=sys.stderr)
+        return MACHINE_CANNOT
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        return run(options)
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return MACHINE_CANNOT
 
 
 if __name__ == "__main__":

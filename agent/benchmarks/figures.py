@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Single figures of an agent: how it starts, idles, answers and keeps up.
+
+"All rules" are Falco's own, all of them enabled, where they are beside this repository, else ours.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .children import START_S, Agent, Lines
+from .settings import OWN_RULES, rules, upstream_files
+from .table import median, number, percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .children import Children
+
+FALCO = Path(sys.executable).parent / "falco-py"
+OPENS_S = 0.02  # between two opens whose alerts are timed
+BURST = 8000
+SHARES = (0.9, 0.8, 0.65, 0.5, 0.35)  # of the rate of a burst, tried until one is kept up with
+LOST_AFTER_S = 3
+_MATCHING = """
+- rule: A file of the benchmark
+  desc: a file that only the benchmark opens
+  condition: evt.type in (open, openat, openat2) and fd.name startswith {0}
+  output: opened %fd.name by %proc.name (%proc.cmdline, user %user.name, parent %proc.pname)
+  priority: NOTICE
+"""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How long to look."""
+
+    starts: int = 3
+    idle_s: float = 10
+    opens: int = 250
+    sustained_s: float = 3
+    execs: int = 20_000
+
+
+QUICK = Scope(starts=1, idle_s=2, opens=50, sustained_s=1, execs=1000)
+
+
+class Figures:
+    """Each method gives lines of text."""
+
+    def __init__(self, children: Children, scratch: Path, program: Path, scope: Scope) -> None:
+        self._children = children
+        self._scratch = scratch
+        self._program = program
+        self._scope = scope
+        self._files = scratch / "watched"
+        self._files.mkdir()
+
+    def all_rules(self) -> tuple[str, Sequence[str]]:
+        files = upstream_files()
+        return ("all upstream rules", rules(files, enabled=True)) if files else ("our rules", rules([OWN_RULES]))
+
+    def start(self) -> Iterator[str]:
+        """Until capture has started."""
+        own = ("our rules", rules([OWN_RULES]))
+        for title, options in dict.fromkeys([(title, tuple(options)) for title, options in (own, self.all_rules())]):
+            taken = [self._start_s(options) for _ in range(self._scope.starts)]
+            yield f"start until 'Capture started', {title}: {number(median(taken), 2)} s (of {len(taken)})"
+
+    def _start_s(self, options: Sequence[str]) -> float:
+        began = time.monotonic()
+        child = self._children.start(
+            [str(FALCO), "-c", str(self._config()), "-M", str(START_S), *options], stderr=subprocess.PIPE
+        )
+        assert child.stderr is not None
+        try:
+            for line in child.stderr:
+                if b"Capture started" in line:
+                    return time.monotonic() - began
+        finally:
+            self._children.stop(child)
+            child.stderr.close()
+        raise RuntimeError("the agent did not start")
+
+    def _config(self) -> Path:
+        config = self._scratch / "empty.yaml"
+        config.write_text("{}\n")
+        return config
+
+    def idle(self) -> Iterator[str]:
+        """CPU and memory of an agent on a machine that does what it does anyway."""
+        title, options = self.all_rules()
+        with Agent(self._children, options, self._scratch) as agent:
+            before, cpu_s, began = agent.counters(), agent.cpu_s(), time.monotonic()
+            time.sleep(self._scope.idle_s)
+            used_s, passed_s = agent.cpu_s() - cpu_s, time.monotonic() - began
+            events = agent.counters()["records"] - before["records"]
+            yield (
+                f"idle, {title}: {used_s / passed_s:.2%} of a CPU over {passed_s:.0f} s, in which {events} events came"
+            )
+            yield (
+                f"memory, {title}: resident {agent.memory_mb('VmRSS'):.0f} MB, "
+                f"{agent.memory_mb('VmHWM'):.0f} MB at most since the start"
+            )
+
+    def _matching(self) -> list[str]:
+        path = self._scratch / "matching.yaml"
+        path.write_text(_MATCHING.format(self._files))
+        return rules([path])
+
+    def latency(self) -> Iterator[str]:
+        """From just before an open to its line in the reader of the agent's stdout."""
+        paths = [self._files / f"{index:05}" for index in range(self._scope.opens)]
+        for path in paths:
+            path.touch()
+        lines = Lines()
+        agent = Agent(self._children, self._matching(), self._scratch, stdout=lines.write_end)
+        lines.start()
+        opened = {}
+        with agent:
+            for path in paths:
+                time.sleep(OPENS_S)
+                opened[path.name] = time.monotonic_ns()
+                os.close(os.open(path, os.O_RDONLY))
+            self._wait(lambda: len(lines.lines) >= len(paths))
+        lines.close()
+        prefix = f"opened {self._files}/".encode()
+        taken = [
+            (when - opened[line.split(prefix, 1)[1].split()[0].decode()]) / 1e6
+            for when, line in lines.lines
+            if prefix in line
+        ]
+        if not taken:
+            yield "from a call to its line on stdout: no alert came"
+            return
+        yield (
+            f"from a call to its line on stdout: p50 {percentile(taken, 0.5):.2f} ms, "
+            f"p99 {percentile(taken, 0.99):.2f} ms, most {max(taken):.2f} ms "
+            f"({len(taken)} alerts of {len(paths)} opens, one each {OPENS_S * 1000:.0f} ms)"
+        )
+
+    def _wait(self, done: Callable[[], bool], seconds: float = LOST_AFTER_S) -> None:
+        ends = time.monotonic() + seconds
+        while not done() and time.monotonic() < ends:
+            time.sleep(0.005)
+
+    def alerts(self) -> Iterator[str]:
+        """A burst tells how fast the agent can be; then the highest rate that it keeps up with is looked for."""
+        burst = self._alerts(BURST, 1)  # a nanosecond between them: as fast as can be
+        yield (
+            f"alerts to a file, a burst of {BURST} matching opens: {number(burst.rate)} alerts/s{burst.lost_words()}"
+        )
+        for share in SHARES:
+            rate = burst.rate * share
+            if not rate:
+                break
+            kept = self._alerts(int(rate * self._scope.sustained_s), int(1e9 / rate))
+            if not kept.lost:
+                yield (
+                    f"alerts to a file without loss: {number(kept.rate)} alerts/s over "
+                    f"{self._scope.sustained_s:g} s, {kept.cpu_us:.0f} us of agent CPU each"
+                )
+                return
+        yield f"alerts to a file without loss: none of the rates tried was kept up with{kept.lost_words()}"
+
+    def _alerts(self, count: int, interval_ns: int) -> Burst:
+        target = self._files / "target"
+        target.touch()
+        out = self._scratch / "alerts"
+        with out.open("wb") as written:
+            agent = Agent(self._children, self._matching(), self._scratch, stdout=written.fileno())
+        with agent, Tail(out, str(target).encode()) as tail:
+            before, cpu_s, began = agent.counters(), agent.cpu_s(), time.monotonic()
+            self._children.run([str(self._program), "open", str(count), str(target), str(interval_ns)])
+            self._wait(lambda: tail.count() >= count)
+            agent.settle()
+            used_s, dropped = agent.cpu_s() - cpu_s, agent.counters()["dropped"] - before["dropped"]
+            found = tail.count()
+            return Burst(count, found, dropped, found / (tail.last_s - began) if found else 0.0, used_s)
+
+    def execs(self) -> Iterator[str]:
+        count = self._scope.execs
+        with Agent(self._children, rules([OWN_RULES]), self._scratch) as agent:
+            before, cpu_s = agent.counters(), agent.cpu_s()
+            ns = float(self._children.run([str(self._program), "exec", str(count), "/bin/true", "1"]))
+            agent.settle()
+            used_s, after = agent.cpu_s() - cpu_s, agent.counters()
+            yield (
+                f"vfork+exec of /bin/true, {count:,} times, our rules: {used_s / count * 1e6:.0f} us of agent CPU "
+                f"for each, {(after['records'] - before['records']) / count:.1f} events for each, "
+                f"{after['dropped'] - before['dropped']} dropped; {ns / 1000:.0f} us each by the clock"
+            )
+
+
+@dataclass(frozen=True)
+class Burst:
+    """`rate`: alerts a second until the last line."""
+
+    asked: int
+    found: int
+    dropped: int
+    rate: float
+    cpu_s: float
+
+    @property
+    def lost(self) -> bool:
+        return self.found != self.asked or self.dropped != 0
+
+    @property
+    def cpu_us(self) -> float:
+        return self.cpu_s / self.found * 1e6 if self.found else 0.0
+
+    def lost_words(self) -> str:
+        return f" ({self.found:,} of {self.asked:,} came, {self.dropped:,} events dropped)" if self.lost else ""
+
+
+class Tail:
+    """Counts the lines of a growing file that hold a text; `last_s`: when one was last found (time.monotonic)."""
+
+    def __init__(self, path: Path, text: bytes) -> None:
+        self._path = path
+        self._text = text
+        self._found = 0
+        self.last_s = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def count(self) -> int:
+        return self._found
+
+    def _follow(self) -> None:
+        rest = b""
+        with self._path.open("rb") as file:
+            while not self._over.wait(0.01):
+                now = time.monotonic()
+                *whole, rest = (rest + file.read()).split(b"\n")
+                found = sum(self._text in line for line in whole)
+                if found:
+                    self._found += found
+                    self.last_s = now
+
+    def __enter__(self) -> Tail:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+NAMES = ("start", "idle", "latency", "alerts", "execs")
