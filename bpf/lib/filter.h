@@ -253,6 +253,149 @@ static __always_inline int filter_passed(struct record *r, struct row *row, stru
 											     : DROP;
 }
 
+static __always_inline void vector_or(struct vector *a, struct vector *b)
+{
+#pragma unroll
+	for (int i = 0; i < VECTOR_WORDS; i++)
+		a->w[i] |= b->w[i];
+}
+
+/* The clauses that the first component in path_buf.top leaves open. */
+static __always_inline struct top_entry *left_of_top(struct path_buf *p, u32 slot)
+{
+	struct top_entry *found;
+
+	p->top.slot = slot;
+	found = bpf_map_lookup_elem(&tops, &p->top);
+	return found ?: &control.slots[slot & (SLOTS - 1)].other_top;
+}
+
+/* Cuts path_buf.top at its first slash; false when the component goes on. */
+static __always_inline bool cut_top(struct path_buf *p)
+{
+	u64 *words = (u64 *)p->top.name;
+	bool over = false;
+
+#pragma unroll
+	for (int i = 0; i < TOP_BYTES / WORD; i++) {
+		u64 word = words[i];
+		u64 end = bytes_equal(word, '/') | bytes_equal(word, 0);
+		u64 first = end & -end; /* the top bit of the first byte that ends it */
+
+		if (over)
+			word = 0;
+		else if (first)
+			word &= (first >> 7) - 1;
+		over |= first != 0;
+		words[i] = word;
+	}
+	return over;
+}
+
+/*
+ * Where a relative path starts from. False when it cannot be told.
+ */
+static __always_inline bool base_of(struct record *r, struct row *row, struct path *base)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct fs_struct *fs;
+	struct file *dir;
+	s32 dirfd;
+
+	dirfd = row->dir_arg == OPERAND_CWD ? AT_FDCWD : (s32)r->args[bounded(row->dir_arg, ARGS)];
+	if (dirfd == AT_FDCWD) {
+		fs = BPF_CORE_READ(task, fs);
+		return !bpf_core_read(base, sizeof(*base), &fs->pwd);
+	}
+	dir = file_of(dirfd);
+	return dir && !bpf_core_read(base, sizeof(*base), &dir->f_path);
+}
+
+/* Whether the last component of the path at b[at], of `len` characters, is this one. */
+static __always_inline bool ends_in(struct path_buf *p, u32 at, u32 len, struct file *file)
+{
+	u64 dentry = (u64)READ_AT(struct file, file, f_path.dentry);
+	u32 own = READ_AT(struct dentry, dentry, d_name.len);
+	u64 name = (u64)READ_AT(struct dentry, dentry, d_name.name);
+	u32 from = at + len - own;
+	char own_name[NAME_KEY_BYTES];
+
+	if (own > len || own >= sizeof(own_name))
+		return false;
+	if (own < len && p->b[bounded(from - 1, 2 * PATH_BYTES)] != '/')
+		return false;
+	__builtin_memset(own_name, 0, sizeof(own_name));
+	bpf_probe_read_kernel(own_name, own & (NAME_KEY_BYTES - 1), (void *)name);
+	for (int i = 0; i < NAME_KEY_BYTES / WORD; i++) {
+		u64 differ = word_at(p, from + i * WORD) ^ ((u64 *)own_name)[i];
+		u32 done = i * WORD;
+
+		if (done >= own)
+			return true;
+		if (own - done < WORD)
+			differ &= (1ULL << ((own - done) * 8 & 63)) - 1;
+		if (differ)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * What the first components of both spellings leave open, without a walk that copies names: most opens end here. `file` is the
+ * opened file, or NULL. True when the last component of the passed path is that of the file, so that one look-up of the
+ * name does for both. A global function: its facts lie in this CPU's scratch.
+ */
+#define TOPS_DROP 1
+#define TOPS_OPEN 2 /* only a look-up of the paths themselves can tell */
+#define TOPS_NAMES \
+	3 /* only the last component is left to be looked up, and it is that of the file */
+
+static __always_inline int filter_tops(struct record *r, struct row *row, struct path_buf *p,
+				       struct vector *open, u32 slot, struct file *file)
+{
+	struct top_entry *of_file = NULL, *of_passed;
+	struct path base = {}, root = {};
+	struct vector left;
+	u32 at = PASSED_AT;
+	bool absolute;
+	long n;
+
+	n = bpf_probe_read_user_str(&p->b[PASSED_AT], SCAN_BYTES,
+				    (void *)r->args[bounded(row->path_arg, ARGS)]);
+	if (n <= 1 || n >= SCAN_BYTES || !looks_plain(p, at))
+		return TOPS_OPEN;
+	if (file) {
+		if (top_from_root(__builtin_preserve_access_index(&file->f_path)))
+			return TOPS_OPEN;
+		of_file = left_of_top(p, slot);
+	}
+	absolute = p->b[PASSED_AT] == '/';
+	if (!absolute) {
+		if (!base_of(r, row, &base))
+			return TOPS_OPEN;
+		read_root(&root);
+		if (top_walk((u64)base.dentry, (u64)base.mnt, (u64)root.dentry, (u64)root.mnt))
+			return TOPS_OPEN;
+	}
+	if (absolute || !p->top.name[0]) {
+		bpf_probe_read_kernel(p->top.name, sizeof(p->top.name),
+				      &p->b[PASSED_AT + absolute]);
+		if (!cut_top(p))
+			return TOPS_OPEN;
+	}
+	of_passed = left_of_top(p, slot);
+	left = of_passed->left;
+	if (of_file && of_file != of_passed)
+		vector_or(&left, &of_file->left);
+	vector_and(open, &left);
+	if (!vector_any(open))
+		return TOPS_DROP;
+	if (vector_meets(open, &of_passed->placed) ||
+	    (of_file && vector_meets(open, &of_file->placed)))
+		return TOPS_OPEN;
+	return file && ends_in(p, at, n - 1, file) ? TOPS_NAMES : TOPS_OPEN;
+}
+
 static __always_inline u32 result_class(s64 ret)
 {
 	if (ret >= 0)
@@ -324,8 +467,26 @@ static __always_inline struct vector *left_of_process(void)
 	return &entry->left;
 }
 
+/* What the name of the thread and the program leave open. */
+static __always_inline void left_of_task(struct slot *rules, u32 slot, struct vector *open)
+{
+	struct comm_key key = { .slot = slot };
+	struct vector *found;
+
+	if (vector_meets(open, &rules->asks_comm)) {
+		bpf_get_current_comm(key.comm, sizeof(key.comm));
+		found = bpf_map_lookup_elem(&comms, &key);
+		vector_and(open, found ?: &rules->other_comm);
+	}
+	if (vector_meets(open, &rules->asks_process)) {
+		found = left_of_process();
+		if (found)
+			vector_and(open, found);
+	}
+}
+
 /*
- * Whether some rule could match a call. Cheap first: event type, result, flags, argument, name, process; then what an fd is; the
+ * Whether some rule could match a call. Cheap first: event type, result, flags, argument; who does it; what an fd is; the
  * path of an open last. A global function, verified once; the call's facts lie in this CPU's record.
  */
 __attribute__((noinline)) int call_filter(u32 row_index)
@@ -336,10 +497,10 @@ __attribute__((noinline)) int call_filter(u32 row_index)
 	u32 slot = slot_number();
 	struct slot *rules = &control.slots[slot];
 	struct vector open, *found;
-	struct file *file;
+	struct file *file = NULL;
 	struct dentry *dentry;
 	u32 resolved = 0;
-	int walked;
+	int walked, tops_say;
 
 	if (!r || !row || !p || row_index >= 2 * MAX_SYSCALLS)
 		return KEEP;
@@ -357,18 +518,6 @@ __attribute__((noinline)) int call_filter(u32 row_index)
 		if (found)
 			vector_and(&open, found);
 	}
-	if (vector_meets(&open, &rules->asks_comm)) {
-		struct comm_key key = { .slot = slot };
-
-		bpf_get_current_comm(key.comm, sizeof(key.comm));
-		found = bpf_map_lookup_elem(&comms, &key);
-		vector_and(&open, found ?: &rules->other_comm);
-	}
-	if (vector_meets(&open, &rules->asks_process)) {
-		found = left_of_process();
-		if (found)
-			vector_and(&open, found);
-	}
 	if (row->fd != FD_NONE && !(row->flags & ROW_OPEN) &&
 	    vector_meets(&open, &rules->asks_kind)) {
 		s64 fd = row->fd == OPERAND_RESULT ? r->h.ret
@@ -378,12 +527,32 @@ __attribute__((noinline)) int call_filter(u32 row_index)
 	}
 	if (!vector_any(&open))
 		return DROP;
-	if (!(row->flags & ROW_OPEN) || vector_meets(&open, &rules->any_path))
-		return KEEP;
+	if (vector_meets(&open, &rules->any_path) || !(row->flags & ROW_OPEN)) {
+		left_of_task(rules, slot, &open);
+		if (!(row->flags & ROW_OPEN))
+			return vector_any(&open) ? KEEP : DROP;
+		if (vector_meets(&open, &rules->any_path))
+			return KEEP;
+		if (!vector_any(&open))
+			return DROP;
+	}
 	if (r->h.ret >= 0) {
 		file = file_of(r->h.ret);
 		if (!file)
 			return KEEP;
+	}
+	tops_say = filter_tops(r, row, p, &open, slot, file);
+	if (tops_say == TOPS_DROP)
+		return DROP;
+	if (file) {
+		if (tops_say == TOPS_NAMES) {
+			u64 at = (u64)READ_AT(struct file, file, f_path.dentry);
+
+			if (!name_hits((u64)READ_AT(struct dentry, at, d_name.name), slot, &open))
+				return DROP;
+			left_of_task(rules, slot, &open);
+			return vector_any(&open) ? KEEP : DROP;
+		}
 		walked = walk_from_root(__builtin_preserve_access_index(&file->f_path));
 		if (walked & (WALK_FAILED | WALK_CUT | WALK_DETACHED))
 			return KEEP;

@@ -89,6 +89,15 @@ struct {
 	__type(value, u64);
 } images SEC(".maps");
 
+/* First components of the paths that clauses name, with the clauses that they leave open. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct top_key);
+	__type(value, struct top_entry);
+} tops SEC(".maps");
+
 /* Last components that some clause names. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -136,6 +136,58 @@ __attribute__((noinline)) int path_walk(u64 dentry, u64 vfsmount, u64 root_dentr
 	return finish(p, state);
 }
 
+/*
+ * As path_walk, but only the first component of the path, "" for the root, is written, to path_buf.top. Returns 0 when it is
+ * known.
+ */
+__attribute__((noinline)) int top_walk(u64 dentry, u64 vfsmount, u64 root_dentry, u64 root_mount)
+{
+	struct path_buf *p = path_scratch();
+	struct mount_facts m = {};
+	u32 state = WALK_CUT;
+	u64 top = 0;
+	u64 mount, parent;
+	u32 len;
+
+	if (!p || !dentry)
+		return WALK_FAILED;
+	mount = vfsmount - bpf_core_field_offset(struct mount, mnt);
+	read_mount(mount, &m);
+	for (int i = 0; i < PATH_DEPTH; i++) {
+		if (dentry == root_dentry && vfsmount == root_mount) {
+			state = 0;
+			break;
+		}
+		if (dentry == m.root) {
+			if (m.parent == mount) {
+				state = 0;
+				break;
+			}
+			dentry = m.mountpoint;
+			mount = m.parent;
+			vfsmount = mount + bpf_core_field_offset(struct mount, mnt);
+			read_mount(mount, &m);
+			continue;
+		}
+		parent = (u64)READ_AT(struct dentry, dentry, d_parent);
+		if (parent == dentry)
+			return WALK_DETACHED;
+		top = dentry;
+		dentry = parent;
+	}
+	if (state)
+		return state;
+	__builtin_memset(p->top.name, 0, sizeof(p->top.name));
+	if (!top)
+		return 0;
+	len = BPF_CORE_READ((struct dentry *)top, d_name.len);
+	if (len >= TOP_BYTES)
+		return WALK_CUT;
+	bpf_probe_read_kernel(p->top.name, len & (TOP_BYTES - 1),
+			      BPF_CORE_READ((struct dentry *)top, d_name.name));
+	return 0;
+}
+
 /* As path_walk, for a cgroup's kernfs node. The root is "/". */
 __attribute__((noinline)) int cgroup_walk(u64 kn)
 {
@@ -199,6 +251,15 @@ static __always_inline int walk_from_root(struct path *path)
 	bpf_core_read(&at, sizeof(at), path);
 	read_root(&root);
 	return path_walk((u64)at.dentry, (u64)at.mnt, (u64)root.dentry, (u64)root.mnt);
+}
+
+static __always_inline int top_from_root(struct path *path)
+{
+	struct path at = {}, root = {};
+
+	bpf_core_read(&at, sizeof(at), path);
+	read_root(&root);
+	return top_walk((u64)at.dentry, (u64)at.mnt, (u64)root.dentry, (u64)root.mnt);
 }
 
 static __always_inline void put_walked(struct record *r, int walked, u8 tag)

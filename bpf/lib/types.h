@@ -230,6 +230,26 @@ struct record {
 	u32 compat;
 };
 
+#define VECTOR_WORDS 8 /* 512 clauses */
+
+/* The first component of a path; longer ones are not decided. */
+#define TOP_BYTES 32
+
+struct vector {
+	u64 w[VECTOR_WORDS];
+};
+
+/* `left`: the clauses that paths with this first component can meet; `placed`: those of them that name whole paths or prefixes. */
+struct top_entry {
+	struct vector left;
+	struct vector placed;
+};
+
+struct top_key {
+	char name[TOP_BYTES];
+	u32 slot;
+};
+
 /*
  * Paths grow from PATH_BYTES down to `off`; the second half takes a name before its length is known. `off` lies in the map
  * so that the verifier knows nothing of it and one turn of a walk looks like the next.
@@ -241,6 +261,7 @@ struct path_buf {
 	volatile u32 dots;
 	volatile u32 length;
 	volatile u32 last_slash;
+	struct top_key top; /* where top_walk() puts what it finds */
 };
 
 /*
@@ -248,14 +269,9 @@ struct path_buf {
  * hold, and the AND of the sets is the answer. kernel/pushdown.py makes the sets. Every key holds the number of a slot: a
  * reload fills the idle slot, then `control.generation` moves on and with it all programs.
  */
-#define VECTOR_WORDS   8 /* 512 clauses */
 #define TRIE_KEY_BYTES 256
 #define NAME_KEY_BYTES 64
 #define SLOTS	       2
-
-struct vector {
-	u64 w[VECTOR_WORDS];
-};
 
 /* A slot, then prefixes as they are, whole paths with their NUL. */
 struct trie_key {
@@ -315,8 +331,9 @@ enum fd_kind {
 
 /* One set of rules. `asks_*`: the clauses that ask something of a fact. */
 struct slot {
-	struct vector any_path; /* clauses that hold for any path */
-	struct vector named;	/* clauses that name a last component */
+	struct vector any_path;	    /* clauses that hold for any path */
+	struct vector named;	    /* clauses that name a last component */
+	struct top_entry other_top; /* of a first component that no clause names */
 	struct vector asks_comm;
 	struct vector asks_process;
 	struct vector asks_kind;

@@ -22,7 +22,7 @@ from ..events.record import Header
 from ._ring import Ring
 from .decisions import VALUES
 from .host import HostError
-from .pushdown import Plan, pack_comm, pack_name, pack_path, pack_slot, pack_value, pack_vector
+from .pushdown import Plan, pack_comm, pack_name, pack_path, pack_slot, pack_top, pack_value, pack_vector
 from .tables import CLASSES, MAX_SYSCALLS, NumberTable, row_entries, wanted_mask
 
 if TYPE_CHECKING:
@@ -143,6 +143,10 @@ class Capture:
                 ]
         for table, key, bits in tables:
             table.update(key, pack_vector(bits))
+        for name, (left, placed) in plan.tops.items():
+            key = pack_top(slot, name)
+            self._object["tops"].update(key, pack_vector(left) + pack_vector(placed))
+            tables.append((self._object["tops"], key, left))
         packed = pack_slot(plan, self._rows)
         at = _SLOTS_OFFSET + slot * len(packed)
         self._bss[at : at + len(packed)] = packed

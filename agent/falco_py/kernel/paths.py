@@ -81,8 +81,12 @@ def _with_wildcards(op: str, values: Sequence[str]) -> Patterns:
     patterns = set()
     for value in values:
         text = "/" + value.strip("/") if op == "pmatch" else value
-        if op == "pmatch" and "//" in text:
-            return None
+        if op == "pmatch":
+            if "//" in text:
+                return None
+            if text != "/" and not any(c in text for c in "*?[\\"):
+                patterns |= {_exact(text), _prefix(text + "/")}
+                continue
         fixed = text
         for i, c in enumerate(text):
             if c in "*?[\\":

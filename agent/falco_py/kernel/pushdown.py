@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 MAX_CLAUSES = 512  # VECTOR_WORDS * 64, bpf/lib/types.h
 VECTOR_BYTES = MAX_CLAUSES // 8
+TOP_BYTES = 32
 EVERY_CLAUSE = (1 << MAX_CLAUSES) - 1
 
 __all__ = ["Call", "Plan", "Rule", "clauses_of", "everything", "needs_every_read", "plan"]
@@ -100,6 +101,9 @@ class Plan:
     asks: dict[Fact, int] = field(default_factory=lambda: dict.fromkeys(Fact, 0))
     paths: dict[bytes, int] = field(default_factory=dict)  # b"/etc/" is a prefix, b"/etc/passwd\0" a whole path
     names: dict[bytes, int] = field(default_factory=dict)
+    # of first components: the clauses that paths below can meet, and those of them that name whole paths or prefixes
+    tops: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    other_top: tuple[int, int] = (0, 0)
     of_name: _Asked = field(default_factory=lambda: _Asked((), Fact.NAME))
 
     @property
@@ -120,7 +124,11 @@ class Plan:
         left = self.open_clauses(call)
         if left & ~self.asks[Fact.PATH] or not left or call.spellings is None:
             return bool(left)
-        return any(left & self._path_bits(raw(spelling)) for spelling in call.spellings)
+        paths = [raw(spelling) for spelling in call.spellings]
+        tops = 0
+        for path in paths:
+            tops |= self.tops.get(path[1:].partition(b"/")[0], self.other_top)[0]
+        return any(left & tops & self._path_bits(path) for path in paths)
 
     def _path_bits(self, path: bytes) -> int:
         key = path + b"\0"
@@ -265,12 +273,40 @@ def _fill_paths(made: Plan) -> None:
             made.paths[key] = made.paths.get(key, 0) | bit
             if pattern.kind == "prefix":
                 prefixes[text] = prefixes.get(text, 0) | bit
+    _fill_tops(made)
     lengths = sorted({len(prefix) for prefix in prefixes})
     for key in made.paths:
         for length in lengths:
             if length > len(key):
                 break
             made.paths[key] |= prefixes.get(key[:length], 0)
+
+
+def first_component(key: bytes) -> bytes | None:
+    """Of all paths that a key of `Plan.paths` fits; None when there are several, or it is too long for the kernel."""
+    if not key.startswith(b"/"):
+        return None
+    name, slash, _ = key[1:].partition(b"/")
+    whole = name.endswith(b"\0")
+    if not slash and not whole:
+        return None
+    name = name.rstrip(b"\0")
+    return name if len(name) < TOP_BYTES else None
+
+
+def _fill_tops(made: Plan) -> None:
+    """Before the entries of `paths` take in what their shorter prefixes give."""
+    named, unplaced, below = 0, 0, dict[bytes, int]()
+    for bits in made.names.values():
+        named |= bits
+    for key, bits in made.paths.items():
+        top = first_component(key)
+        if top is None:
+            unplaced |= bits
+        else:
+            below[top] = below.get(top, 0) | bits
+    made.other_top = named | unplaced, unplaced
+    made.tops = {top: (bits | named | unplaced, bits | unplaced) for top, bits in below.items()}
 
 
 def needs_every_read(event_types: frozenset[str], node: Node) -> bool:
@@ -300,6 +336,7 @@ def pack_slot(made: Plan, rows: Sequence[str | None]) -> bytes:
     vectors = (
         EVERY_CLAUSE & ~asks[Fact.PATH],
         named,
+        *made.other_top,
         asks[Fact.NAME],
         asks[Fact.PROCESS],
         asks[Fact.KIND],
@@ -323,6 +360,11 @@ def pack_path(slot: int, key: bytes) -> bytes:
 def pack_name(slot: int, name: bytes) -> bytes:
     """struct name_key"""
     return name.ljust(NAME_KEY_BYTES, b"\0") + struct.pack("=I", slot)
+
+
+def pack_top(slot: int, name: bytes) -> bytes:
+    """struct top_key"""
+    return name.ljust(TOP_BYTES, b"\0") + struct.pack("=I", slot)
 
 
 def pack_comm(slot: int, name: bytes) -> bytes:
