@@ -143,8 +143,8 @@ class Capture:
                 ]
         for table, key, bits in tables:
             table.update(key, pack_vector(bits))
-        for name, (left, placed) in plan.tops.items():
-            key = pack_top(slot, name)
+        for top, (left, placed) in plan.tops.items():
+            key = pack_top(slot, top)
             self._object["tops"].update(key, pack_vector(left) + pack_vector(placed))
             tables.append((self._object["tops"], key, left))
         packed = pack_slot(plan, self._rows)
