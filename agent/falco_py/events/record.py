@@ -138,7 +138,7 @@ class Exec:
     filename: str  # the string passed
     args: tuple[str, ...]  # argv, argv[0] included
     args_truncated: bool
-    env: tuple[str, ...]
+    env_raw: bytes  # NUL-separated, split when somebody asks: most rules do not
     env_truncated: bool
     cwd: str
     cgroups: tuple[tuple[str, str], ...]  # (subsystem, path); "" is cgroup v2
@@ -167,6 +167,10 @@ class Exec:
     pgft_maj: int
     pgft_min: int
     fdlimit: int
+
+    @property
+    def env(self) -> tuple[str, ...]:
+        return strings(self.env_raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +307,7 @@ def decode_value(raw: bytes) -> int | None:
     return int(_VALUE.unpack_from(raw)[0]) if len(raw) >= _VALUE.size else None
 
 
-def _strings(raw: bytes) -> tuple[str, ...]:
+def strings(raw: bytes) -> tuple[str, ...]:
     """NUL-separated strings; the last may lack its NUL when it was cut."""
     if not raw:
         return ()
@@ -361,9 +365,9 @@ def decode_exec(payload: bytes) -> Exec | None:
         exepath=path,
         exepath_truncated=bool(exe and exe.truncated),
         filename=text(items[3][2]),
-        args=_strings(args[2]),
+        args=strings(args[2]),
         args_truncated=bool(args[1] & ITEM_CUT) or args[0] == ITEM_NULL,
-        env=_strings(env[2]),
+        env_raw=env[2],
         env_truncated=bool(env[1] & ITEM_CUT) or env[0] == ITEM_NULL,
         cwd=text(items[2][2]),
         cgroups=tuple(cgroups),

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 SHORT_ID = 12
 CACHE_MAX = 8192
+_SETTLED_S = 10.0  # a path that no bundle was found for so long is the host's
+_AGAIN_S = 1.0  # and is looked for again this often
 _CANDIDATES_MAX = 8  # path components tried against the disk, innermost first
 _NAMESPACES_MAX = 64
 
@@ -99,12 +102,16 @@ def _ref(full_id: str, engine: str, path: str) -> ContainerRef:
 class Cgroups:
     """Answers for cgroup paths, with runtimes' state looked up below `root`."""
 
-    def __init__(self, root: Path | str = "/", cache_max: int = CACHE_MAX) -> None:
+    def __init__(
+        self, root: Path | str = "/", cache_max: int = CACHE_MAX, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         run = os.path.join(root, "run")
         self._bundles = os.path.join(run, "containerd/io.containerd.runtime.v2.task")
         self._states = ((os.path.join(run, "runc"), "state.json"), (os.path.join(run, "crun"), "status"))
         self._cache: OrderedDict[str, ContainerRef | None] = OrderedDict()
         self._cache_max = cache_max
+        self._of_host: dict[str, tuple[float, float]] = {}  # path -> when it was first and last looked for in vain
 
     def resolve(self, cgroups: Iterable[tuple[str, str]]) -> ContainerRef | None:
         """The container of a process with these (subsystem, path) pairs, None for the host.
@@ -123,10 +130,26 @@ class Cgroups:
                 return ref
             undecided.append(path)
         for path in undecided:
-            ref = self._on_disk(path)
+            ref = self._looked_up(path)
             if ref is not None:
                 return ref
         return None
+
+    def _looked_up(self, path: str) -> ContainerRef | None:
+        """A path that has been the host's for a while is not looked for at every exec.
+
+        A bundle that makes a container of it comes with the path, or soon after.
+        """
+        now = self._clock()
+        first, last = self._of_host.get(path, (now, -_AGAIN_S))
+        if now - first > _SETTLED_S and now - last < _AGAIN_S:
+            return None
+        ref = self._on_disk(path)
+        if ref is not None or len(self._of_host) >= self._cache_max:
+            self._of_host.clear()
+        if ref is None:
+            self._of_host[path] = first, now
+        return ref
 
     def _strict(self, path: str) -> ContainerRef | None:
         cache = self._cache

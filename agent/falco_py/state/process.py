@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..events.record import strings
+
 EXE_WRITABLE, EXE_UPPER_LAYER, EXE_FROM_MEMFD, EXE_LOWER_LAYER = 1, 2, 4, 8
 
 _NUMBERS = (
@@ -57,7 +59,29 @@ _TEXTS = (
     "container_engine",
     "pod_uid",
 )
-_COPIED = (*_NUMBERS, *_TEXTS, "loginuid", "args", "env", "cgroups", "args_truncated", "env_truncated", "container")
+_COPIED = (
+    *_NUMBERS,
+    *_TEXTS,
+    "loginuid",
+    "args",
+    "_env",
+    "_env_raw",
+    "cgroups",
+    "args_truncated",
+    "env_truncated",
+    "container",
+)
+
+
+def _written(lines: list[str], arguments: str) -> Any:
+    """A function of these lines: every fork and exec copies or clears all attributes, so no loop does it."""
+    scope: dict[str, Any] = {}
+    exec(f"def made({arguments}):\n    " + "\n    ".join(lines), scope)
+    return scope["made"]
+
+
+_copy = _written([f"to.{name} = of.{name}" for name in _COPIED], "of, to")
+_clear = _written([*(f"of.{name} = 0" for name in _NUMBERS), *(f'of.{name} = ""' for name in _TEXTS)], "of")
 
 
 class Process:
@@ -114,7 +138,8 @@ class Process:
     pod_uid: str
     loginuid: int
     args: tuple[str, ...]
-    env: tuple[str, ...]
+    _env: tuple[str, ...] | None  # None until somebody asks for what is in `_env_raw`
+    _env_raw: bytes
     cgroups: tuple[tuple[str, str], ...]
     args_truncated: bool
     env_truncated: bool
@@ -126,15 +151,13 @@ class Process:
     synced: tuple[Any, ...] | None  # the part of the last header that was compared with this entry
 
     def __init__(self, pid: int, start: int) -> None:
-        for name in _NUMBERS:
-            setattr(self, name, 0)
-        for name in _TEXTS:
-            setattr(self, name, "")
+        _clear(self)
         self.pid = pid
         self.start = start
         self.loginuid = -1
         self.args = ()
-        self.env = ()
+        self._env = ()
+        self._env_raw = b""
         self.cgroups = ()
         self.args_truncated = False
         self.env_truncated = False
@@ -154,8 +177,7 @@ class Process:
     def child(self, pid: int, start: int) -> Process:
         """A copy for a forked child; tuples and joined texts are shared."""
         copy = Process.__new__(Process)
-        for name in _COPIED:
-            setattr(copy, name, getattr(self, name))
+        _copy(self, copy)
         copy._cmdline = self._cmdline
         copy._args_text = self._args_text
         copy._env_text = self._env_text
@@ -174,6 +196,26 @@ class Process:
     def rename(self, comm: str) -> None:
         self.comm = comm
         self._cmdline = None
+
+    @property
+    def env(self) -> tuple[str, ...]:
+        made = self._env
+        if made is None:
+            made = self._env = strings(self._env_raw)
+        return made
+
+    @env.setter
+    def env(self, value: tuple[str, ...]) -> None:
+        self._env = value
+
+    @property
+    def env_raw(self) -> bytes:
+        return self._env_raw
+
+    @env_raw.setter
+    def env_raw(self, value: bytes) -> None:
+        self._env_raw = value
+        self._env = None
 
     @property
     def args_text(self) -> str:

@@ -110,13 +110,12 @@ class ProcessTable:
         process.exe = args[0] if args else ""
         process.args = args[1:]
         process.args_truncated = truncated
-        env, truncated = ex.env, ex.env_truncated
-        if truncated and self.whole_env:
-            whole = procfs.read_env(self.proc, header.pid, header.start, env)
+        process.env_raw = ex.env_raw
+        process.env_truncated = ex.env_truncated
+        if ex.env_truncated and self.whole_env:
+            whole = procfs.read_env(self.proc, header.pid, header.start, ex.env)
             if whole is not None:
-                env, truncated = whole
-        process.env = env
-        process.env_truncated = truncated
+                process.env, process.env_truncated = whole
         process.cwd = ex.cwd
         process.cgroups = ex.cgroups
         process.loginuid = ex.loginuid

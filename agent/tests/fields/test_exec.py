@@ -36,7 +36,7 @@ def processes(tmp_path: Path) -> ProcessTable:
 
 def executed(processes: ProcessTable) -> Event:
     new = image(
-        exepath="/usr/bin/nc.traditional", filename="./nc", args=("nc", "-e", "/bin/sh"), env=("A=1", "B=2"),
+        exepath="/usr/bin/nc.traditional", filename="./nc", args=("nc", "-e", "/bin/sh"), env_raw=b"A=1\0B=2\0",
         cwd="/tmp", loginuid=-1, sid=30, pgid=40, vpgid=40, tty=34816, exe_flags=1 | 2, exe_ino=9, exe_ctime_ns=5,
         exe_mtime_ns=6, vm_size_kb=100, vm_rss_kb=50, fdlimit=1024, pgft_min=7,
         cgroups=(("", "/system.slice/x.service"),),

@@ -29,7 +29,7 @@ def image(**values: Any) -> Exec:
     defaults: dict[str, Any] = dict.fromkeys(Exec.__dataclass_fields__, 0)
     defaults |= {
         "at": False, "exepath": "/usr/bin/sh", "exepath_truncated": False, "filename": "/bin/sh", "args": ("sh", "-c"),
-        "args_truncated": False, "env": ("A=b",), "env_truncated": False, "cwd": "/tmp", "cgroups": (("", "/x"),),
+        "args_truncated": False, "env_raw": b"A=b\0", "env_truncated": False, "cwd": "/tmp", "cgroups": (("", "/x"),),
         "loginuid": -1, "pidns": 5,
     }  # fmt: skip
     return Exec(**{**defaults, **values})

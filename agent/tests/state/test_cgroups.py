@@ -143,3 +143,26 @@ def test_pod_uid_is_given_with_dashes(text: str) -> None:
 @pytest.mark.parametrize("text", ["podman", f"/tripod{POD}", f"/pod{POD}0", "/pod123"])
 def test_what_is_no_pod_uid(text: str) -> None:
     assert pod_uid(text) == ""
+
+
+def test_a_path_that_has_long_been_the_hosts_is_seldom_looked_for(tmp_path: Path) -> None:
+    now = [100.0]
+    cgroups = Cgroups(tmp_path, clock=lambda: now[0])
+    state = tmp_path / "run/runc/box1/state.json"
+
+    def found() -> bool:
+        return cgroups.resolve([("pids", "/box1")]) is not None
+
+    assert not found()
+    state.parent.mkdir(parents=True)
+    state.write_text("{}")
+    assert found()  # a new path is looked for each time
+    state.unlink()
+    for _ in range(12):
+        now[0] += 1.1
+        assert not found()
+    state.write_text("{}")
+    now[0] += 0.5
+    assert not found()
+    now[0] += 1.0
+    assert found()

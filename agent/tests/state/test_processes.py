@@ -65,13 +65,13 @@ def test_cut_arguments_are_completed_from_proc(table: ProcessTable, tmp_path: Pa
 
 def test_a_cut_environment_is_completed_only_for_rules_that_read_it(table: ProcessTable, tmp_path: Path) -> None:
     proc_entry(tmp_path, 40, environ=b"A=1\0GLIBC_TUNABLES=x\0")
-    cut = image(env=("A=1", "GLIBC"), env_truncated=True)
+    cut = image(env_raw=b"A=1\0GLIBC", env_truncated=True)
     assert table.on_exec(header(), cut).env_truncated
     table.whole_env = True
     found = table.on_exec(header(), cut)
     assert found.env == ("A=1", "GLIBC_TUNABLES=x")
     assert not found.env_truncated
-    other = table.on_exec(header(), image(env=("B=1", "C"), env_truncated=True))
+    other = table.on_exec(header(), image(env_raw=b"B=1\0C", env_truncated=True))
     assert other.env == ("B=1", "C")
 
 
