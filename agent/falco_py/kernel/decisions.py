@@ -53,10 +53,17 @@ def _reads_itself(row: Field) -> Field:
 _writer = Writer(_Values())
 
 
-@lru_cache(maxsize=8192)
+_MAX_TESTS = 16384
+_tests: dict[int, tuple[Check, Callable[[Any], Any]]] = {}  # by identity: comparisons are long to hash
+
+
 def _test(check: Check) -> Callable[[Any], Any]:
-    made: Callable[[Any], Any] = eval(f"lambda e: {_writer.check(check)}", _writer.names)
-    return made
+    found = _tests.get(id(check))
+    if found is None or found[0] is not check:
+        if len(_tests) >= _MAX_TESTS:
+            _tests.clear()
+        found = _tests[id(check)] = check, eval(f"lambda e: {_writer.check(check)}", _writer.names)
+    return found[1]
 
 
 def holds(check: Check, value: Any) -> bool:
