@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import socket
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -428,25 +429,35 @@ def opens_of(capture: Capture, pid: int, table: ProcessTable) -> list[Event]:
 
 @pytest.mark.live
 def test_a_new_image_is_another_process(capture: Capture, tmp_path: Path) -> None:
-    """An entry that was made for an image does not count for the next one, even when it comes late."""
+    """An entry that was made for an image does not count for the next one of the same name, even when it comes late."""
     filters = planned(bundle("evt.type = openat and proc.exepath endswith /cat and fd.num >= 0"))
     capture.filter(filters)
     table = ProcessTable()
     table.scan()
-    marked = tmp_path / "marked"
+    marked, gate = tmp_path / "marked", tmp_path / "gate"
     marked.write_text("x")
+    os.mkfifo(gate)
     ready, go = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
+        do(("name", (b"cat",)))
         os.close(os.open("/etc/hostname", os.O_RDONLY))
         os.write(ready[1], b"x")
         os.read(go[0], 1)
         os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
-        os.execv("/usr/bin/cat", ["cat", str(marked)])
+        os.execv("/usr/bin/cat", ["cat", str(gate), str(marked)])
     os.read(ready[0], 1)
     first = opens_of(capture, pid, table)
-    Learner(filters, capture).wasted(first[0])  # this image is python's: nothing of it is wanted
+    assert [event.fd_name for event in first] == ["/etc/hostname"]
     os.write(go[1], b"x")
+    deadline = time.monotonic() + 10
+    while not os.readlink(f"/proc/{pid}/exe").endswith("/cat"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    learner = Learner(filters, capture)
+    learner.wasted(first[0])  # the image of then was python's, of which nothing is wanted
+    assert learner.learnt["processes"] == 1
+    os.close(os.open(gate, os.O_WRONLY))
     os.waitpid(pid, 0)
     assert str(marked) in [event.fd_name for event in opens_of(capture, pid, table)]
 
