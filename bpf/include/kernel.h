@@ -347,6 +347,10 @@ struct unix_sock {
 #define AF_UNIX		      1
 #define AF_INET		      2
 #define AF_INET6	      10
+#define SOCK_STREAM	      1
+#define SOCK_DGRAM	      2
+#define IPPROTO_TCP	      6
+#define IPPROTO_UDP	      17
 #define AF_NETLINK	      16
 #define AT_FDCWD	      -100
 #define PR_SET_NAME	      15

@@ -8,6 +8,7 @@
  */
 
 #include "fd.h"
+#include <bpf/bpf_endian.h>
 
 #define SCAN_BYTES 256 /* of a passed path; longer is not decided */
 #define KEY_FRONT  (sizeof(u32) + sizeof(u8))
@@ -414,10 +415,33 @@ static __always_inline u32 open_class(struct record *r, struct row *row)
 	       (flags & O_TMPFILE_ ? 16 : 0);
 }
 
-static __always_inline enum fd_kind kind_of(s64 fd)
+/* The socket of an fd, or NULL for anything else. */
+static __always_inline struct sock *sock_of(struct file *file)
 {
-	struct file *file = file_of(fd);
 	struct socket *socket;
+
+	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	socket = BPF_CORE_READ(file, private_data);
+	return BPF_CORE_READ(socket, sk);
+}
+
+/* `inet`: the class of an inet socket of which the protocol is not asked; those of TCP and UDP stand before it. */
+static __always_inline enum fd_kind protocol_of(struct sock *sk, enum fd_kind inet)
+{
+	u16 protocol = BPF_CORE_READ(sk, sk_protocol);
+	u16 type = BPF_CORE_READ(sk, sk_type);
+
+	if (protocol == IPPROTO_TCP && type == SOCK_STREAM)
+		return inet - (IS_INET - IS_TCP);
+	if (protocol == IPPROTO_UDP && type == SOCK_DGRAM)
+		return inet - (IS_INET - IS_UDP);
+	return inet;
+}
+
+static __always_inline enum fd_kind kind_of(struct file *file)
+{
+	struct sock *sk;
 	u16 mode;
 
 	if (!file)
@@ -427,20 +451,82 @@ static __always_inline enum fd_kind kind_of(s64 fd)
 		return IS_DIRECTORY;
 	if (mode == S_IFIFO)
 		return IS_PIPE;
-	if (mode != S_IFSOCK)
+	sk = sock_of(file);
+	if (!sk)
 		return IS_OTHER;
-	socket = BPF_CORE_READ(file, private_data);
-	switch (BPF_CORE_READ(socket, sk, __sk_common.skc_family)) {
+	switch (BPF_CORE_READ(sk, __sk_common.skc_family)) {
 	case AF_INET:
-		return IS_INET;
+		return protocol_of(sk, IS_INET);
 	case AF_INET6:
-		return IS_INET6;
+		return protocol_of(sk, IS_INET6);
 	case AF_UNIX:
 		return IS_UNIX;
 	case AF_NETLINK:
 		return IS_NETLINK;
 	}
 	return IS_OTHER;
+}
+
+/*
+ * Port and address of the server's end. A socket without a peer leaves all: then the call's own words count, which another
+ * thread may change.
+ */
+static __always_inline void left_of_server(struct slot *rules, u32 slot, struct vector *open,
+					   struct sock *sk, bool remote)
+{
+	struct address_key key = { .bits = 8 * (1 + sizeof(key.address)), .slot = slot };
+	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	u16 peer = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	u32 port = peer;
+	struct vector *found;
+	u32 v4;
+
+	if (!peer || (family != AF_INET && family != AF_INET6))
+		return;
+	if (!remote)
+		port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	port |= slot << 16;
+	found = bpf_map_lookup_elem(&ports, &port);
+	vector_and(open, found ?: &rules->other_port);
+	if (!vector_meets(open, &rules->asks_address))
+		return;
+	if (family == AF_INET) {
+		v4 = remote ? BPF_CORE_READ(sk, __sk_common.skc_daddr)
+			    : BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		key.address[10] = key.address[11] = 0xff;
+		__builtin_memcpy(&key.address[12], &v4, sizeof(v4));
+	} else if (!bpf_core_field_exists(sk->__sk_common.skc_v6_daddr)) {
+		return;
+	} else if (remote) {
+		read_v6(key.address,
+			__builtin_preserve_access_index(&sk->__sk_common.skc_v6_daddr));
+	} else {
+		read_v6(key.address,
+			__builtin_preserve_access_index(&sk->__sk_common.skc_v6_rcv_saddr));
+	}
+	found = bpf_map_lookup_elem(&addresses, &key);
+	vector_and(open, found ?: &rules->other_address);
+}
+
+/* What the fd of a call that is no open leaves open. */
+static __always_inline void left_of_fd(struct record *r, struct row *row, struct slot *rules,
+				       u32 slot, struct vector *open)
+{
+	bool server =
+		row->flags & (ROW_CONNECT | ROW_ACCEPT) &&
+		(vector_meets(open, &rules->asks_port) || vector_meets(open, &rules->asks_address));
+	struct file *file;
+	struct sock *sk;
+	s64 fd;
+
+	if (!server && !vector_meets(open, &rules->asks_kind))
+		return;
+	fd = row->fd == OPERAND_RESULT ? r->h.ret : (s64)(s32)r->args[row->fd & (ARGS - 1)];
+	file = file_of(fd);
+	vector_and(open, &rules->kinds[kind_of(file)]);
+	sk = server ? sock_of(file) : NULL;
+	if (sk)
+		left_of_server(rules, slot, open, sk, row->flags & ROW_CONNECT);
 }
 
 /* What is left for this process, or nothing when its entry is not for what it is now. */
@@ -518,13 +604,8 @@ __attribute__((noinline)) int call_filter(u32 row_index)
 		if (found)
 			vector_and(&open, found);
 	}
-	if (row->fd != FD_NONE && !(row->flags & ROW_OPEN) &&
-	    vector_meets(&open, &rules->asks_kind)) {
-		s64 fd = row->fd == OPERAND_RESULT ? r->h.ret
-						   : (s64)(s32)r->args[row->fd & (ARGS - 1)];
-
-		vector_and(&open, &rules->kinds[kind_of(fd)]);
-	}
+	if (row->fd != FD_NONE && !(row->flags & ROW_OPEN))
+		left_of_fd(r, row, rules, slot, &open);
 	if (!vector_any(&open))
 		return DROP;
 	if (vector_meets(&open, &rules->any_path) || !(row->flags & ROW_OPEN)) {

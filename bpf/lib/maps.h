@@ -69,6 +69,24 @@ struct {
 	__type(value, struct vector);
 } values SEC(".maps");
 
+/* Ports of servers that some clause compares with: slot << 16 | port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u32);
+	__type(value, struct vector);
+} ports SEC(".maps");
+
+/* Networks of servers that some clause compares with. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct address_key);
+	__type(value, struct vector);
+} addresses SEC(".maps");
+
 #define MAX_PROCESSES 65536
 
 /* By process id, written by user space; a process without an entry is not filtered by what it is. */

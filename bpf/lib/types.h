@@ -99,7 +99,9 @@ enum row_flag {
 	ROW_EXEC = 1, /* success is told by sched_process_exec */
 	ROW_CHDIR = 2,
 	ROW_PRCTL = 4,
-	ROW_OPEN = 8, /* filtered by path */
+	ROW_OPEN = 8,	  /* filtered by path */
+	ROW_CONNECT = 16, /* the server is at the other end */
+	ROW_ACCEPT = 32,  /* the server is at this end */
 };
 
 struct row {
@@ -285,6 +287,14 @@ struct name_key {
 	u32 slot;
 };
 
+/* A slot, then an address as IPv6 has it. */
+struct address_key {
+	u32 bits;
+	u8 slot;
+	u8 address[16];
+	u8 pad[3];
+};
+
 struct comm_key {
 	char comm[16];
 	u32 slot;
@@ -318,7 +328,11 @@ struct process_entry {
 enum fd_kind {
 	IS_DIRECTORY,
 	IS_PIPE,
+	IS_TCP,
+	IS_UDP,
 	IS_INET,
+	IS_TCP6,
+	IS_UDP6,
 	IS_INET6,
 	IS_UNIX,
 	IS_NETLINK,
@@ -338,7 +352,11 @@ struct slot {
 	struct vector asks_process;
 	struct vector asks_kind;
 	struct vector asks_value;
+	struct vector asks_port;
+	struct vector asks_address;
 	struct vector other_comm; /* of a thread with a name that no clause has */
+	struct vector other_port;
+	struct vector other_address;
 	struct vector results[RESULT_CLASSES];
 	struct vector opens[OPEN_CLASSES];
 	struct vector kinds[FD_KINDS];

@@ -8,9 +8,10 @@ answer holds for every value of the class, and is that of the compiled rule.
 from __future__ import annotations
 
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..events.descriptor import DIRECTORY, IPV4, IPV6, NETLINK, PIPE, UNIX
+from ..events.descriptor import DIRECTORY, IPV4, IPV6, NETLINK, PIPE, UNIX, Kind
 from ..events.flags import TABLES, names, translate
 from ..events.model import Kernel, Op
 from ..events.syscalls import ROWS
@@ -18,6 +19,7 @@ from ..events.text import res_text
 from ..fields import catalogue
 from ..fields.model import Field, fixed
 from ..rules.expressions import Writer
+from ..rules.literals import to_value
 from ..rules.syntax import Check, FieldExpr, Literal
 from .formulas import OPEN_FIELDS, AllOf, AnyOf, Leaf, parameter_of
 
@@ -209,6 +211,72 @@ def of_name(check: Check, name: bytes | None) -> Truth:
     """`name` is None for one that no comparison is with."""
     if name is not None:
         return holds(check, name.decode("utf-8", "surrogateescape"))
+    return _of_other(check)
+
+
+# Kinds of fds
+
+_NO_PROTOCOL = ("<NA>",)  # as fd.l4proto has it for anything but inet sockets
+
+
+class Kinds(NamedTuple):
+    """What an fd can be, and its protocol, as far as struct inode and struct sock tell; () when they do not."""
+
+    kinds: tuple[Kind, ...] = ()
+    protocols: tuple[str, ...] = ()
+
+
+KINDS = (
+    Kinds((DIRECTORY,), _NO_PROTOCOL),
+    Kinds((PIPE,), _NO_PROTOCOL),
+    Kinds((IPV4,), ("tcp",)),
+    Kinds((IPV4,), ("udp",)),
+    Kinds((IPV4,)),
+    Kinds((IPV4, IPV6), ("tcp",)),
+    Kinds((IPV4, IPV6), ("udp",)),
+    Kinds((IPV4, IPV6)),
+    Kinds((UNIX,), _NO_PROTOCOL),
+    Kinds((NETLINK,), _NO_PROTOCOL),
+    Kinds(),
+)
+OTHER_KIND = len(KINDS) - 1
+
+
+def of_kind(check: Check, number: int) -> Truth:
+    name = field_name(check)
+    found = KINDS[number]
+    if name == "fd.l4proto":
+        values: Iterable[str | None] = found.protocols
+    else:
+        values = [kind.word if name == "fd.type" else kind.char for kind in found.kinds]
+    answers = {holds(check, value) for value in values}
+    return answers.pop() if len(answers) == 1 else None
+
+
+# The server's end of a connection
+
+Network = IPv6Network
+_MAPPED = 96  # bits before an IPv4 address in ::ffff:0:0/96
+
+
+def ports_in(formulas: Iterable[Formula]) -> frozenset[int]:
+    """The ports that comparisons are with."""
+    found = set()
+    for check in checks_of(formulas):
+        for text in texts_of(check):
+            value = to_value(text, "PORT", check.op)
+            assert isinstance(value, int)
+            found.add(value)
+    return frozenset(found)
+
+
+def of_port(check: Check, port: int | None) -> Truth:
+    """`port` is None for one that no comparison is with."""
+    return holds(check, port) if port is not None else _of_other(check)
+
+
+def _of_other(check: Check) -> Truth:
+    """A value that is there, and none of those compared with."""
     if check.op == "exists":
         return True
     if check.op in _EQUALITY and check.modifier in (None, "anyof"):
@@ -216,18 +284,28 @@ def of_name(check: Check, name: bytes | None) -> Truth:
     return True if check.op == "!=" and check.modifier is None else None
 
 
-# Kinds of fds
+def network_of(text: str) -> Network:
+    """An address or a network, IPv4 as IPv6 has it (::ffff:0:0/96)."""
+    found = to_value(text, "IPNET" if "/" in text else "IPADDR", "=")
+    net = ip_network(str(found))
+    if isinstance(net, IPv4Network):
+        mapped = IPv6Address(b"\0" * 10 + b"\xff\xff" + net.network_address.packed)
+        return IPv6Network((int(mapped), _MAPPED + net.prefixlen))
+    return net
 
-# What struct inode and struct sock tell surely; anything else is the last class.
-KINDS = ((DIRECTORY,), (PIPE,), (IPV4,), (IPV4, IPV6), (UNIX,), (NETLINK,), ())
-OTHER_KIND = len(KINDS) - 1
+
+def networks_in(formulas: Iterable[Formula]) -> frozenset[Network]:
+    return frozenset(network_of(text) for check in checks_of(formulas) for text in texts_of(check))
 
 
-def of_kind(check: Check, number: int) -> Truth:
-    kinds = KINDS[number]
-    word = field_name(check) == "fd.type"
-    answers = {holds(check, kind.word if word else kind.char) for kind in kinds}
-    return answers.pop() if len(answers) == 1 else None
+def of_address(check: Check, network: Network | None) -> Truth:
+    """Of the addresses of a network that are in no smaller one that a comparison is with; None: of no network."""
+    if check.op == "exists":
+        return True
+    within = network is not None and any(network.subnet_of(network_of(text)) for text in texts_of(check))
+    if check.op in _EQUALITY:
+        return within
+    return not within if check.op == "!=" and check.modifier is None else None
 
 
 # Arguments whose values have names

@@ -19,7 +19,7 @@ from ..rules.checks import fields
 from ..rules.inference import EVENT_TYPE_FIELDS, is_never
 from ..rules.syntax import And, Check, FieldExpr, MacroRef, Not, Or
 from .paths import PATH_FIELDS, patterns_of
-from .tables import FILTERED_OPENS, value_parameter
+from .tables import FILTERED_OPENS, SERVER_ENDS, value_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,6 +40,8 @@ class Fact(StrEnum):
     PROCESS = "program"
     PATH = "path"
     KIND = "kind of the fd"
+    PORT = "server's port"
+    ADDRESS = "server's address"
     VALUE = "argument"
 
 
@@ -61,12 +63,17 @@ Parts = dict[Fact, tuple[Formula, ...]]  # no entry: nothing is asked of the fac
 
 
 class Group(NamedTuple):
-    """What event types have in common as far as formulas care. `value`: the parameter that is looked up by value."""
+    """What event types have in common as far as formulas care.
+
+    `server`: the end of the connection that is the server, where the call tells it, else "". `value`: the parameter
+    that is looked up by value.
+    """
 
     opens: bool
     result: bool
     result_is_fd: bool
     has_fd: bool
+    server: str
     value: str
 
 
@@ -111,7 +118,13 @@ PROCESS_FIELDS = frozenset(
 NAME_FIELD = "proc.name"
 RESULT_FIELDS = frozenset(("evt.rawres", "evt.failed", "evt.res"))
 OPEN_FIELDS = frozenset(("evt.is_open_read", "evt.is_open_write", "evt.is_open_create", "evt.is_open_exec"))
-KIND_FIELDS = frozenset(("fd.type", "fd.typechar"))
+KIND_FIELDS = frozenset(("fd.type", "fd.typechar", "fd.l4proto"))
+# Of the server's end; where that is the remote one, its other names too.
+PORT_FIELDS = {"remote": frozenset(("fd.sport", "fd.rport")), "local": frozenset(("fd.sport", "fd.lport"))}
+ADDRESS_FIELDS = {
+    "remote": frozenset(("fd.sip", "fd.snet", "fd.rip", "fd.rnet")),
+    "local": frozenset(("fd.sip", "fd.snet", "fd.lip", "fd.lnet")),
+}
 
 
 def group_of(row: Row) -> Group:
@@ -120,6 +133,7 @@ def group_of(row: Row) -> Group:
         result=has_result(row),
         result_is_fd=row.fd == RESULT,
         has_fd=row.fd is not None,
+        server=SERVER_ENDS.get(row.name, ""),
         value="" if (param := value_parameter(row)) is None else f"{row.name} {param.name}",
     )
 
@@ -159,6 +173,10 @@ def fact_of(leaf: Leaf, group: Group) -> Fact | None:
             return Fact.PATH
     elif name in KIND_FIELDS and group.has_fd:
         return Fact.KIND
+    if group.server and name in PORT_FIELDS[group.server]:
+        return Fact.PORT
+    if group.server and name in ADDRESS_FIELDS[group.server] and check.modifier in (None, "anyof"):
+        return Fact.ADDRESS
     return None
 
 

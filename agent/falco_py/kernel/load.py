@@ -22,7 +22,18 @@ from ..events.record import Header
 from ._ring import Ring
 from .decisions import VALUES
 from .host import HostError
-from .pushdown import Plan, pack_comm, pack_name, pack_path, pack_slot, pack_top, pack_value, pack_vector
+from .pushdown import (
+    Plan,
+    pack_address,
+    pack_comm,
+    pack_name,
+    pack_path,
+    pack_port,
+    pack_slot,
+    pack_top,
+    pack_value,
+    pack_vector,
+)
 from .tables import CLASSES, MAX_SYSCALLS, NumberTable, row_entries, wanted_mask
 
 if TYPE_CHECKING:
@@ -132,6 +143,8 @@ class Capture:
             *(("paths", pack_path(slot, path), bits) for path, bits in plan.paths.items()),
             *(("names", pack_name(slot, name), bits) for name, bits in plan.names.items()),
             *(("comms", pack_comm(slot, name), bits) for name, bits in plan.comms.items()),
+            *(("ports", pack_port(slot, port), bits) for port, bits in plan.ports.items()),
+            *(("addresses", pack_address(slot, network), bits) for network, bits in plan.addresses.items()),
         ):
             tables.append((self._object[name], key, bits))
         valued = plan.valued

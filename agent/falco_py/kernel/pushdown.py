@@ -21,12 +21,16 @@ from .decisions import (
     VALUES,
     Truth,
     names_in,
+    networks_in,
     numbers_in,
+    of_address,
     of_kind,
     of_name,
     of_open,
+    of_port,
     of_result,
     of_value,
+    ports_in,
     result_class,
     results_of,
 )
@@ -36,6 +40,7 @@ from .tables import UNKNOWN_OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from ipaddress import IPv6Address, IPv6Network
 
     from ..rules.syntax import Check, Node
 
@@ -51,6 +56,7 @@ class Call(NamedTuple):
     """What the filter knows of a call, for the model.
 
     `opened`: index into OPEN_CLASSES; `kind`: into KINDS; `value`: of the argument that is looked up by value;
+    `port`, `address`: of the server's end, None when they are not known, IPv4 addresses as IPv6 has them;
     `process`: the clauses that the entry of its process leaves, None without one.
     """
 
@@ -61,6 +67,8 @@ class Call(NamedTuple):
     process: int | None = None
     kind: int = OTHER_KIND
     value: int | None = None
+    port: int | None = None
+    address: IPv6Address | None = None
     spellings: tuple[str, ...] | None = None  # None: not known, or holding what the kernel does not decide
 
 
@@ -98,6 +106,10 @@ class Plan:
     values: dict[tuple[str, int], int] = field(default_factory=dict)
     comms: dict[bytes, int] = field(default_factory=dict)
     other_comm: int = 0
+    ports: dict[int, int] = field(default_factory=dict)
+    other_port: int = 0
+    addresses: dict[IPv6Network, int] = field(default_factory=dict)
+    other_address: int = 0
     asks: dict[Fact, int] = field(default_factory=lambda: dict.fromkeys(Fact, 0))
     paths: dict[bytes, int] = field(default_factory=dict)  # b"/etc/" is a prefix, b"/etc/passwd\0" a whole path
     names: dict[bytes, int] = field(default_factory=dict)
@@ -115,6 +127,10 @@ class Plan:
         """What the kernel program leaves before it looks at a path, by the same steps."""
         left = self.events.get(call.event, 0) & self.results[result_class(call.ret)] & self.opened[call.opened]
         left &= self.comms.get(call.name, self.other_comm) & self.kinds[call.kind]
+        if call.port is not None:
+            left &= self.ports.get(call.port, self.other_port)
+        if call.address is not None:
+            left &= self._address_bits(call.address)
         if call.value is not None:
             left &= self.values.get((call.event, call.value), EVERY_CLAUSE)
         return left if call.process is None else left & call.process
@@ -129,6 +145,10 @@ class Plan:
         for path in paths:
             tops |= self.tops.get(path[1:].partition(b"/")[0], self.other_top)[0]
         return any(left & tops & self._path_bits(path) for path in paths)
+
+    def _address_bits(self, address: IPv6Address) -> int:
+        found = [network for network in self.addresses if address in network]
+        return self.addresses[max(found, key=lambda net: net.prefixlen)] if found else self.other_address
 
     def _path_bits(self, path: bytes) -> int:
         key = path + b"\0"
@@ -153,10 +173,11 @@ def everything() -> Plan:
     """The filter that keeps every call."""
     from ..events.syscalls import ROWS
 
-    made = Plan((Clause(Group(False, False, False, False, ""), frozenset(ROWS), ()),), (("",),))
+    made = Plan((Clause(Group(False, False, False, False, "", ""), frozenset(ROWS), ()),), (("",),))
     made.events = dict.fromkeys(ROWS, 1)
     made.results, made.opened = [1] * RESULT_CLASSES, [1] * len(OPEN_CLASSES)
-    made.kinds, made.other_comm = [1] * len(KINDS), 1
+    made.kinds = [1] * len(KINDS)
+    made.other_comm = made.other_port = made.other_address = 1
     return made
 
 
@@ -220,6 +241,14 @@ def _fill(made: Plan) -> None:
         made.opened[index] = opens.left(lambda check, one=opened: of_open(check, one))  # type: ignore[misc]
     for index in range(len(KINDS)):
         made.kinds[index] = kinds.left(lambda check, one=index: of_kind(check, one))  # type: ignore[misc]
+    of_ports = _Asked(clauses, Fact.PORT)
+    made.other_port = of_ports.left(lambda check: of_port(check, None))
+    for port in ports_in(of_ports.masks):
+        made.ports[port] = of_ports.left(lambda check, port=port: of_port(check, port))  # type: ignore[misc]
+    of_addresses = _Asked(clauses, Fact.ADDRESS)
+    made.other_address = of_addresses.left(lambda check: of_address(check, None))
+    for network in networks_in(of_addresses.masks):
+        made.addresses[network] = of_addresses.left(lambda check, net=network: of_address(check, net))  # type: ignore[misc]
     made.of_name = _Asked(clauses, Fact.NAME)
     made.other_comm = made.of_name.left(lambda check: of_name(check, None))
     for comm in names_in(made.of_name.masks):
@@ -239,7 +268,7 @@ def _fill_values(made: Plan) -> None:
             )
 
 
-_NOTHING = Clause(Group(False, False, False, False, ""), frozenset(), ())
+_NOTHING = Clause(Group(False, False, False, False, "", ""), frozenset(), ())
 
 
 # Paths
@@ -341,7 +370,11 @@ def pack_slot(made: Plan, rows: Sequence[str | None]) -> bytes:
         asks[Fact.PROCESS],
         asks[Fact.KIND],
         asks[Fact.VALUE],
+        asks[Fact.PORT],
+        asks[Fact.ADDRESS],
         made.other_comm,
+        made.other_port,
+        made.other_address,
         *made.results,
         *made.opened,
         *made.kinds,
@@ -370,6 +403,16 @@ def pack_top(slot: int, name: bytes) -> bytes:
 def pack_comm(slot: int, name: bytes) -> bytes:
     """struct comm_key"""
     return name.ljust(16, b"\0") + struct.pack("=I", slot)
+
+
+def pack_port(slot: int, port: int) -> bytes:
+    """The key of the map `ports`."""
+    return struct.pack("=I", slot << 16 | port)
+
+
+def pack_address(slot: int, network: IPv6Network) -> bytes:
+    """struct address_key"""
+    return struct.pack("=IB", 8 + network.prefixlen, slot) + network.network_address.packed + bytes(3)
 
 
 def pack_value(slot: int, row: int, value: int) -> bytes:

@@ -25,7 +25,7 @@ FD_NONE = 254
 VALUE_NONE = 255
 UNKNOWN_OPEN, CREAT_CALL = 32, 33
 WANTED_64, WANTED_32, STATE_64, STATE_32 = 1, 2, 4, 8
-ROW_EXEC, ROW_CHDIR, ROW_PRCTL, ROW_OPEN = 1, 2, 4, 8
+ROW_EXEC, ROW_CHDIR, ROW_PRCTL, ROW_OPEN, ROW_CONNECT, ROW_ACCEPT = 1, 2, 4, 8, 16, 32
 ROW_SIZE = 8 + 4 * MAX_OPS
 
 # Falco's names of the drop counters, in the order of `class` in struct row.
@@ -41,7 +41,13 @@ _CLASS_OF = {
 # Opens by name, which the kernel filters by path: see kernel.pushdown.
 FILTERED_OPENS = ("open", "openat", "openat2", "creat")
 
+# Calls that tell which end of a connection is the server.
+SERVER_ENDS = {"connect": "remote", "accept": "local", "accept4": "local"}
+
 _FLAG_OF = {
+    "connect": ROW_CONNECT,
+    "accept": ROW_ACCEPT,
+    "accept4": ROW_ACCEPT,
     "execve": ROW_EXEC,
     "execveat": ROW_EXEC,
     "chdir": ROW_CHDIR,

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import socket
 import struct
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, NamedTuple
 
 from falco_py.events.event import Event
 from falco_py.events.model import RESULT, Kernel, Op
@@ -23,6 +25,7 @@ _FD = struct.Struct("=iHBBIIQII")
 _FD_FILE = 16
 REGULAR, FOLDER = 0o100644, 0o040755
 SECOND_NS = 1_000_000_000
+Owner = tuple[ProcessTable, Process]
 CREAT, TRUNC, TMPFILE, CLOEXEC = 0o100, 0o1000, 0o20200000, 0o2000000
 OPENS = ("open", "openat", "openat2", "creat")
 PATHS = (
@@ -79,6 +82,63 @@ def event(
     made = Event(row, header(name, ret, comm), payload, 1, 1_700_000_000 * SECOND_NS)
     made.table, made.process = owner
     return made
+
+
+_SOCK_FLAG = 1
+_MODE_SOCKET = 0o140777
+_SOCK_BYTES = struct.Struct("=HHHBBHHI16s16sQQ108sI")
+_KINDS = {("4", 6): 2, ("4", 17): 3, ("4", 0): 4, ("6", 6): 5, ("6", 17): 6, ("6", 0): 7}
+ADDRESSES = ("127.0.0.1", "10.1.2.3", "8.8.8.8", "::1", "2001:db8::1", "::ffff:10.9.9.9")
+PORTS = (22, 53, 443, 40_000)
+
+
+class Connection(NamedTuple):
+    """Of a connect or accept: the server's end, and whether the socket still knows its peer."""
+
+    address: str
+    port: int
+    protocol: int
+    known: bool
+
+    @property
+    def family(self) -> str:
+        return "6" if ":" in self.address else "4"
+
+    def raw(self, remote: bool) -> bytes:
+        packed = ip_address(self.address).packed.ljust(16, b"\0")
+        own = (b"\x7f\0\0\1" if self.family == "4" else b"\0" * 15 + b"\1").ljust(16, b"\0")
+        kind = {6: 1, 17: 2}.get(self.protocol, 3)
+        there, here = (self.port, 50_000) if remote else (50_000, self.port)
+        return _SOCK_BYTES.pack(
+            2 if self.family == "4" else 10, kind, self.protocol, 1, 0, here, socket.htons(there) if self.known else 0, 0,
+            own if remote else packed, packed if remote else own, 1, 0, b"", 0,
+        )  # fmt: skip
+
+
+def connected(name: str, ret: int, comm: bytes, to: Connection, owner: Owner) -> Event:
+    row = ROWS[name]
+    facts = _FD.pack(ret if name != "connect" else 3, _MODE_SOCKET, 0, _FD_FILE | _SOCK_FLAG, 1, 0, 77, 0, 0)
+    payload = _item(ITEM_FD, facts + to.raw(name == "connect"))
+    for _, op in row.kernel_params:
+        payload += _of_op(op, {}, "")
+    made = Event(row, header(name, ret, comm), payload, 1, 1_700_000_000 * SECOND_NS)
+    made.table, made.process = owner
+    return made
+
+
+def connection_call(name: str, ret: int, comm: bytes, to: Connection, process: int | None) -> Call:
+    """What the kernel program knows of the same call."""
+    address = ip_address(to.address)
+    if isinstance(address, IPv4Address):
+        address = IPv6Address(b"\0" * 10 + b"\xff\xff" + address.packed)
+    return Call(
+        name, ret, name=comm, process=process, kind=_KINDS[to.family, to.protocol], port=to.port if to.known else None,
+        address=address if to.known else None,
+    )  # fmt: skip
+
+
+def random_connection(luck: random.Random) -> Connection:
+    return Connection(luck.choice(ADDRESSES), luck.choice(PORTS), luck.choice((6, 17, 0)), luck.random() < 0.8)
 
 
 def _of_op(op: Kernel, args: dict[int, int], path: str) -> bytes:
@@ -146,6 +206,14 @@ _PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("evt.arg.request contains {v}", ("PTRACE_ATTACH", "PTRACE_TRACEME", "PTRACE")),
     ("evt.arg.domain {eq} {v}", ("AF_INET", "AF_PACKET")),
     ("evt.num = 0", ("",)),
+    ("fd.l4proto {eq} {v}", ("tcp", "udp", "<NA>")),
+    ("fd.sport {cmp} {v}", ("22", "53", "443")),
+    ("fd.sport in ({v}, {w})", ("22", "53", "443", "1")),
+    ("fd.rport {eq} {v}", ("22", "443")),
+    ("fd.sip {eq} {v}", ("127.0.0.1", "8.8.8.8", "::1")),
+    ("fd.snet in ({v}, {w})", ("10.0.0.0/8", "10.1.0.0/16", "127.0.0.0/8", "2001:db8::/32")),
+    ("fd.rnet {eq} {v}", ("10.0.0.0/8", "0.0.0.0/0")),
+    ("fd.lip {eq} {v}", ("127.0.0.1", "10.1.2.3")),
 )
 
 
@@ -167,7 +235,8 @@ def rules(luck: random.Random) -> str:
     """Rules as text, each on some event types."""
     made = []
     for number in range(luck.randint(1, 5)):
-        types = ", ".join(luck.sample(("open", "openat", "openat2", "creat", "ptrace", "socket", "kill", "dup"), 3))
+        named = ("open", "openat", "openat2", "creat", "ptrace", "socket", "kill", "dup", "connect", "accept4")
+        types = ", ".join(luck.sample(named, 3))
         head = f"evt.type in ({types}) and " if luck.random() < 0.8 else ""
         made.append(
             f"- rule: r{number}\n  desc: d\n  condition: {head}{condition(luck)}\n  output: o\n  priority: INFO\n"

@@ -128,6 +128,6 @@ def test_the_filter_has_the_same_classes_on_both_sides() -> None:
     assert known["VECTOR_WORDS"] * 64 == pushdown.MAX_CLAUSES
     assert (known["TRIE_KEY_BYTES"], known["NAME_KEY_BYTES"]) == (paths.TRIE_KEY_BYTES, paths.NAME_KEY_BYTES)
     assert _enum("IS_", "")["IS_OTHER"] == decisions.OTHER_KIND
-    vectors = 9 + decisions.RESULT_CLASSES + known["OPEN_CLASSES"] + len(decisions.KINDS) + 2 * tables.MAX_SYSCALLS
+    vectors = 13 + decisions.RESULT_CLASSES + known["OPEN_CLASSES"] + len(decisions.KINDS) + 2 * tables.MAX_SYSCALLS
     packed = pushdown.pack_slot(pushdown.everything(), tables.NumberTable("x86_64").row_names())
     assert len(packed) == vectors * pushdown.VECTOR_BYTES

@@ -11,6 +11,7 @@ import shutil
 import socket
 import time
 from collections import Counter
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -122,6 +123,27 @@ def test_arguments_with_names_are_tested() -> None:
     assert made.keeps(Call("socket", 3))
 
 
+def test_servers_are_tested() -> None:
+    def kept(condition: str, kind: int, port: int | None, address: str | None) -> bool:
+        made = planned(bundle(f"evt.type = connect and {condition}"))
+        found = None if address is None else IPv6Address(address)
+        return made.keeps(Call("connect", 0, kind=kind, port=port, address=found))
+
+    tcp, udp = 2, 3
+    assert kept("fd.l4proto = tcp", tcp, None, None)
+    assert not kept("fd.l4proto = tcp", udp, None, None)
+    assert kept("fd.sport in (22, 443)", tcp, 22, None)
+    assert not kept("fd.sport in (22, 443)", tcp, 80, None)
+    assert kept("fd.sport in (22, 443)", tcp, None, None)  # a socket that does not know its peer any more
+    assert kept("fd.snet in (10.0.0.0/8)", tcp, 1, "::ffff:10.1.2.3")
+    assert not kept("fd.snet in (10.0.0.0/8)", tcp, 1, "::ffff:11.1.2.3")
+    assert not kept("not fd.snet in (127.0.0.0/8)", tcp, 1, "::ffff:127.0.0.1")
+    assert not kept("fd.sip != ::1", tcp, 1, "::1")
+    inner = "fd.snet in (10.0.0.0/8) and not fd.snet in (10.1.0.0/16)"
+    assert kept(inner, tcp, 1, "::ffff:10.2.0.1")
+    assert not kept(inner, tcp, 1, "::ffff:10.1.0.1")
+
+
 def test_a_branch_for_other_events_does_not_widen() -> None:
     made = planned(bundle(f"(evt.type = openat and {SHADOW}) or (evt.type = ptrace and user.uid = 0)"))
     assert not made.keeps(Call("openat", 3, opened=READ, spellings=("/any",)))
@@ -204,12 +226,18 @@ def test_whatever_matches_is_kept(part: int) -> None:
         owners = [calls.processes("/usr/bin/cat", ("secret",), ""), calls.processes("/tmp/x", ("-x",), "abc")]
         for _ in range(CALLS_A_SET):
             name, ret, args, path, comm = calls.random_call(luck)
-            event = calls.event(name, ret, args, path, comm, luck.choice(owners))
-            known = left(event) if luck.random() < 0.7 else None
-            if not matched(made, event):
-                continue
-            fired += 1
-            assert filters.keeps(calls.call(name, ret, args, path, comm, known)), (seed, name, ret, args, path, comm)
+            if luck.random() < 0.25:
+                name, to = luck.choice(("connect", "accept4")), calls.random_connection(luck)
+                event = calls.connected(name, ret, comm, to, luck.choice(owners))
+                known = left(event) if luck.random() < 0.7 else None
+                call = calls.connection_call(name, ret, comm, to, known)
+            else:
+                event = calls.event(name, ret, args, path, comm, luck.choice(owners))
+                known = left(event) if luck.random() < 0.7 else None
+                call = calls.call(name, ret, args, path, comm, known)
+            if matched(made, event):
+                fired += 1
+                assert filters.keeps(call), (seed, call)
     assert fired > 2000
 
 
@@ -227,7 +255,7 @@ def matched(of: Bundle, event: Event) -> list[str]:
 
 # The kernel program decides as the model does
 
-EVENTS = ("open", "openat", "openat2", "creat", "socket", "dup", "kill", "procexit")
+EVENTS = ("open", "openat", "openat2", "creat", "socket", "dup", "kill", "connect", "procexit")
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_NAME = 15
 _NR_OPEN, _NR_CREAT = 2, 85
@@ -242,6 +270,7 @@ def capture() -> Iterator[Capture]:
     loaded.close()
 
 
+LISTENING: list[int] = []
 Job = tuple[str, tuple[Any, ...]]
 
 
@@ -258,6 +287,10 @@ def do(job: Job) -> None:
             os.close(_libc.syscall(_NR_CREAT, args[0].encode(), 0o755))
         elif what == "socket":
             socket.socket(*args).close()
+        elif what == "connect":
+            family, kind, address = args
+            with socket.socket(family, kind) as one:
+                one.connect(address)
         elif what == "dup":
             os.close(os.dup(args[0]))
         elif what == "kill":
@@ -314,6 +347,10 @@ def random_jobs(luck: random.Random, root: Path, files: list[Path]) -> list[Job]
     jobs += [("creat", (str(luck.choice(files)),)), ("socket", (luck.choice((socket.AF_INET, socket.AF_UNIX)), 1))]
     jobs += [("dup", (luck.choice((0, 1, 99)),)), ("kill", (os.getpid(),)), ("kill", (1 << 22,))]
     jobs += [("name", (luck.choice((b"cat", b"nginx", b"wolf")),)) for _ in range(3)]
+    for _ in range(3):
+        family, host = luck.choice(((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")))
+        address = (host, luck.choice((*LISTENING, 9)))
+        jobs.append(("connect", (family, luck.choice((socket.SOCK_STREAM, socket.SOCK_DGRAM)), address)))
     luck.shuffle(jobs)
     return jobs
 
@@ -329,7 +366,9 @@ def random_part(luck: random.Random, files: list[Path]) -> str:
         "proc.name startswith w", "evt.arg.domain = AF_UNIX", "fd.typechar = u", "evt.type = openat",
         "evt.type = creat",
         "evt.type in (socket, dup, kill)", "container.id = host", "container.id != host", "user.uid = 0",
-        "proc.exepath contains python",
+        "proc.exepath contains python", "evt.type = connect", "fd.l4proto = tcp", "fd.l4proto != tcp", "fd.sport = 9",
+        f"fd.sport in ({', '.join(map(str, LISTENING))})", "fd.sip = 127.0.0.1", "fd.snet in (127.0.0.0/8)",
+        "fd.rnet != 127.0.0.0/8", "fd.sip = ::1", "fd.typechar = 4", "fd.type = ipv6",
     ))  # fmt: skip
 
 
@@ -342,7 +381,19 @@ def random_rule(luck: random.Random, files: list[Path], depth: int = 2) -> str:
     return "(" + luck.choice((" and ", " or ")).join(terms) + ")"
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Servers on loopback, of both families, whose ports are in LISTENING."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("::1", 0), family=socket.AF_INET6) as two:
+        LISTENING[:] = [one.getsockname()[1], two.getsockname()[1]]
+        for server in (one, two):
+            server.listen(128)
+        yield
+        LISTENING.clear()
+
+
 @pytest.mark.live
+@pytest.mark.usefixtures("listening")
 def test_what_matches_is_told_by_the_kernel(capture: Capture, tmp_path: Path) -> None:
     """Each set of jobs is done twice: with everything told, to see what the rules match, and under their filter."""
     files = tree(tmp_path)
