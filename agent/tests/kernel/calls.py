@@ -110,7 +110,8 @@ class Connection(NamedTuple):
         kind = {6: 1, 17: 2}.get(self.protocol, 3)
         there, here = (self.port, 50_000) if remote else (50_000, self.port)
         return _SOCK_BYTES.pack(
-            2 if self.family == "4" else 10, kind, self.protocol, 1, 0, here, socket.htons(there) if self.known else 0, 0,
+            2 if self.family == "4" else 10, kind, self.protocol, 1, 0, here,
+            socket.htons(there) if self.known else 0, 0,
             own if remote else packed, packed if remote else own, 1, 0, b"", 0,
         )  # fmt: skip
 
