@@ -130,6 +130,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
 
     from .kernel.pushdown import Rule as Asked
     from .kernel.pushdown import needs_every_read, plan
+    from .kernel.widening import notice
 
     stats = Stats()
     out = Stdout(buffered=config.buffered_outputs)
@@ -147,6 +148,8 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
             f"the kernel could compare: {', '.join(costly)}"
         )
     filters = plan(Asked(rule.name, rule.event_types, rule.tree) for rule in bundle.rules)
+    if widened := notice(filters.widened):
+        log.notice(widened)
     with _watch(bundle, emit, filters, stop_after_s) as (loop, counters):
         out.flush()
         _summary(stats, loop, counters, out)

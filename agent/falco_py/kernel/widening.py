@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .formulas import Formula
     from .paths import Pattern
 
@@ -29,3 +31,16 @@ class Widening(NamedTuple):
     formula: Formula | None = None
     patterns: frozenset[Pattern] = frozenset()
     rules: tuple[str, ...] = ()
+
+
+def notice(widened: Iterable[Widening]) -> str:
+    """What whoever runs the rules should know; empty when there is nothing. Paths are told by `explain` only."""
+    rules = dict.fromkeys(
+        name for one in widened if one.reason in (Reason.ALTERNATIVES, Reason.CLAUSES) for name in one.rules
+    )
+    if not rules:
+        return ""
+    return (
+        f"{len(rules)} rules have more alternatives than the kernel can compare, so more of their calls than need be "
+        f"reach user space ('falco-py explain RULE' tells which): {', '.join(rules)}"
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from falco_py.kernel.formulas import MAX_RULE_CLAUSES
 from falco_py.kernel.pushdown import MAX_CLAUSES
-from falco_py.kernel.widening import Reason
+from falco_py.kernel.widening import Reason, notice
 from tests.kernel.test_pushdown import bundle, planned
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def test_rules_that_share_a_clause_because_there_are_too_many_are_told() -> None
     assert told.reason is Reason.CLAUSES
     assert told.rules[-1] == f"r{MAX_CLAUSES + 9}"
     assert "r0" not in told.rules
+    assert f"{len(told.rules)} rules have more alternatives than" in notice(made.widened)
     assert len(made.clauses) <= MAX_CLAUSES
 
 
@@ -48,6 +49,7 @@ def test_paths_that_are_not_looked_up_are_told() -> None:
     (told,) = made_of("evt.type = open and fd.filename = shadow and fd.name startswith /etc/").widened
     assert told.reason is Reason.PATHS
     assert {one.text for one in told.patterns} == {"/etc/"}
+    assert not notice([told])
 
 
 def test_a_path_longer_than_the_key_is_told() -> None:
