@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An event becomes the call that the kernel's filter saw: what it knew before it let the record through.
+
+Invariant: what cannot be told any more is left unknown, so the model of the filter leaves no fewer clauses than the
+kernel did.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ..events.descriptor import DIRECTORY, IPV4, IPV6, NETLINK, PIPE, UNIX
+from ..events.flags import translate
+from ..events.model import RESULT
+from ..events.syscalls import ROWS
+from ..events.text import find_param
+from .decisions import OPEN_CLASSES, OTHER_KIND, VALUES, Opened
+from .pushdown import Call
+from .tables import CREAT_CALL, FILTERED_OPENS, UNKNOWN_OPEN, value_parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..events.event import Event
+
+_KIND = {DIRECTORY: 0, PIPE: 1, IPV4: 3, IPV6: 3, UNIX: 4, NETLINK: 5}  # an IPv4 socket may be one of AF_INET6
+_ACCESS = {1: 0, 2: 1, 3: 2}  # Falco's O_RDONLY, O_WRONLY, O_RDWR
+_ACCESS_BITS, _CREAT, _TRUNC, _TMPFILE = 3, 0x4, 0x100, 0x2000
+_OPEN_NUMBER = {opened: number for number, opened in enumerate(OPEN_CLASSES)}
+_DOUBTFUL = frozenset(("", ".", ".."))
+
+
+def call_of(event: Event) -> Call:
+    """`process` is left out: see Learner.left_of."""
+    name = event.name
+    header = event.header
+    opened, kind, spellings = UNKNOWN_OPEN, OTHER_KIND, None
+    if name in FILTERED_OPENS:
+        opened = _opened(event, name)
+        spellings = _spellings(event)
+    elif event.row.fd is not None and (header.ret >= 0 or event.row.fd != RESULT):
+        found = event.fd_kind
+        kind = OTHER_KIND if found is None else _KIND.get(found, OTHER_KIND)
+    return Call(name, header.ret, opened, header.comm, None, kind, _value(event, name), spellings)
+
+
+def _opened(event: Event, name: str) -> int:
+    if name == "creat":
+        return CREAT_CALL
+    index = find_param(event.row, "flags")
+    flags = None if index is None or name == "openat2" else event.arg(index)
+    if not isinstance(flags, int):
+        return UNKNOWN_OPEN
+    access = _ACCESS.get(flags & _ACCESS_BITS, 0)
+    return _OPEN_NUMBER[Opened(access, bool(flags & _CREAT), bool(flags & _TRUNC), bool(flags & _TMPFILE))]
+
+
+def _spellings(event: Event) -> tuple[str, ...] | None:
+    """None when the kernel may not have followed one of them by its text."""
+    passed, fd = event.opened_as, event.fd
+    if passed is None or passed.truncated or not _DOUBTFUL.isdisjoint(passed.raw.lstrip("/").split("/")):
+        return None
+    absolute = passed.absolute
+    resolved = None if fd is None or fd.num < 0 else fd.name
+    if absolute is None or (fd is not None and fd.truncated):
+        return None
+    return (absolute,) if resolved is None or resolved == absolute else (resolved, absolute)
+
+
+def _value(event: Event, name: str) -> int | None:
+    values = _values(name)
+    if not values:
+        return None
+    param = value_parameter(event.row)
+    index = None if param is None else find_param(event.row, param.name)
+    value = None if index is None else event.arg(index)
+    return values.get(value) if isinstance(value, int) else None
+
+
+@lru_cache(maxsize=1024)
+def _values(name: str) -> Mapping[int, int]:
+    """A value of the argument register for each that the event shows."""
+    param = value_parameter(ROWS[name])
+    if param is None:
+        return {}
+    table = param.table
+    return {translate(table, value) if table is not None else value: value for value in reversed(range(VALUES))}
