@@ -167,7 +167,7 @@ def _cost(options: argparse.Namespace, config: Config) -> int:
         raise InputError(
             f"no agent answers on {path or 'a socket, because ' + VARIABLE + ' is empty'}: {problem}\n"
             "  What to do: start the agent (falco-py -r RULES, as root) and ask as the same user; if it listens "
-            f"elsewhere ({VARIABLE}), give the path with --socket. When it cannot answer, its log says why at its start."
+            f"elsewhere ({VARIABLE}), give the path with --socket. When it cannot, its log says why."
         ) from None
     say(text)
     return OK

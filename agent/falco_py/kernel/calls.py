@@ -7,6 +7,7 @@ kernel did.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ def _opened(event: Event, name: str) -> int:
 def _spellings(event: Event) -> tuple[str, ...] | None:
     """None when the kernel may not have followed one of them by its text."""
     passed, fd = event.opened_as, event.fd
-    if passed is None or passed.truncated or not _DOUBTFUL.isdisjoint(passed.raw.lstrip("/").split("/")):
+    if passed is None or passed.truncated or not _DOUBTFUL.isdisjoint(passed.raw.removeprefix("/").split("/")):
         return None
     absolute = passed.absolute
     resolved = None if fd is None or fd.num < 0 else fd.name
@@ -80,9 +81,11 @@ def _value(event: Event, name: str) -> int | None:
 
 @lru_cache(maxsize=1024)
 def _values(name: str) -> Mapping[int, int]:
-    """A value of the argument register for each that the event shows."""
+    """The value of the argument register for what the event shows, where only one is shown so."""
     param = value_parameter(ROWS[name])
     if param is None:
         return {}
     table = param.table
-    return {translate(table, value) if table is not None else value: value for value in reversed(range(VALUES))}
+    shown = [translate(table, value) if table is not None else value for value in range(VALUES)]
+    count = Counter(shown)
+    return {one: value for value, one in enumerate(shown) if count[one] == 1}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from falco_py.events.syscalls import ROWS
 from falco_py.kernel.accounts import EVERY, WHOLE, Accounts
 from falco_py.kernel.calls import call_of
+from falco_py.rules.bundle import load
 from tests.kernel import calls
 from tests.kernel.test_pushdown import bundle, planned
 
@@ -116,7 +117,7 @@ def test_a_call_read_back_from_its_event_is_no_narrower_than_what_the_kernel_kne
     luck = random.Random(3)
     names = [name for name, row in ROWS.items() if row.kernel_params]
     for seed in range(150):
-        made = planned(bundle(*calls.conditions(random.Random(seed))))
+        made = planned(load([("r.yaml", calls.rules(random.Random(seed)))]))
         for _ in range(30):
             name = luck.choice((*calls.OPENS, "ptrace", "socket", "dup", luck.choice(names)))
             ret = luck.choice((0, 1, 3, 9, -2, -13))
