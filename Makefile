@@ -35,6 +35,7 @@ docs: setup ## write the pages of docs/ that are made from the code
 bench: setup ## measure the agent's own cost, as root (BENCH_ARGS=--quick: in a minute)
 	@cd agent && ../$(PYTHON) -m benchmarks $(BENCH_ARGS)
 	@cd agent && ../$(PYTHON) -m benchmarks.match ../rules/falco_rules.yaml
+	@cd agent && ../$(PYTHON) -m benchmarks.measure ../rules/falco_rules.yaml
 
 fuzz: setup ## feed damaged rules to the loader for a minute
 	@cd agent && ../$(PYTHON) -m fuzz

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .config import Config
     from .engine.alert import Alert
     from .engine.loop import Loop
+    from .kernel.accounts import Accounts
     from .kernel.load import Counters
     from .kernel.pushdown import Plan
     from .rules.bundle import Bundle, Rule
@@ -128,8 +129,10 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
         log.info(f"{len(bundle.rules)} rules loaded; dry run, nothing is captured")
         return 0
 
+    from .kernel.accounts import Accounts
     from .kernel.pushdown import Rule as Asked
     from .kernel.pushdown import needs_every_read, plan
+    from .kernel.widening import notice
 
     stats = Stats()
     out = Stdout(buffered=config.buffered_outputs)
@@ -147,10 +150,31 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
             f"the kernel could compare: {', '.join(costly)}"
         )
     filters = plan(Asked(rule.name, rule.event_types, rule.tree) for rule in bundle.rules)
-    with _watch(bundle, emit, filters, stop_after_s) as (loop, counters):
+    if widened := notice(filters.widened):
+        log.notice(widened)
+    accounts = Accounts(filters, bundle.rules)
+    with (
+        _status(lambda: accounts.snapshot(stats.by_rule)),
+        _watch(bundle, emit, filters, stop_after_s, accounts=accounts) as (loop, counters),
+    ):
         out.flush()
         _summary(stats, loop, counters, out)
     return 0
+
+
+@contextmanager
+def _status(snapshot: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """Answers `falco-py explain --cost`, where the socket can be made."""
+    from .web.status import Status, socket_path
+
+    path = socket_path()
+    if not path:
+        yield
+        return
+    with Status(path, lambda: {"version": __version__, "pid": os.getpid(), **snapshot()}) as status:
+        if status.problem:
+            log.notice(f"'falco-py explain --cost' is not answered on {path}: {status.problem}")
+        yield
 
 
 @contextmanager
@@ -160,11 +184,12 @@ def _watch(
     filters: Plan,
     stop_after_s: float | None,
     made: Callable[[Loop], None] = lambda _: None,
+    accounts: Accounts | None = None,
 ) -> Iterator[tuple[Loop, Counters]]:
     """Captures and tests events until a signal, the time, or `emit`, which gives True when it wants no more.
 
     The block runs when capture has ended; its memory is held until the block ends. `filters`: what the kernel may
-    drop; `made` gets the loop before it runs. Raises kernel.host.HostError.
+    drop; `made` gets the loop before it runs, `accounts` what events cost. Raises kernel.host.HostError.
     """
     from .engine.loop import Loop
     from .kernel import host
@@ -187,7 +212,12 @@ def _watch(
         if emit(rule, alert):
             loop.stop = True
 
-    loop = Loop(reader, bundle, table, tell, Learner(filters, capture).wasted)
+    learner = Learner(filters, capture)
+    loop = Loop(reader, bundle, table, tell, learner.wasted)
+    if accounts is not None:
+        accounts.learner = learner
+        accounts.tested = lambda: loop.events
+        loop.measure_with(accounts.measure)
     made(loop)
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -89,8 +89,8 @@ def _read(path: str) -> tuple[str, str]:
 # explain
 
 _EXPLAIN: Final = (
-    "Shows what a rule asks, which events it runs on and, given an event, what holds of each part of its condition and "
-    "which part decided."
+    "Shows what a rule asks, which events it runs on, what of it the kernel filters and, given an event, what holds of "
+    "each part of its condition and which part decided. With --cost: what the rules of a running agent cost."
 )
 
 
@@ -99,8 +99,10 @@ def _explain(words: Sequence[str]) -> int:
     from .trials.explain import Explanation, python
     from .trials.load import Trials
     from .visible import json_line
+    from .web.status import socket_path
 
-    parser = _parser("explain", _EXPLAIN, "falco-py explain RULE [--event FILE] [-r RULES]... [-o KEY=VALUE]...")
+    parser = _parser("explain", _EXPLAIN, "falco-py explain RULE [--event FILE] [-r RULES]... [-o KEY=VALUE]...\n"
+                     "       falco-py explain --cost [--socket PATH]")  # fmt: skip
     parser.add_argument("rule", metavar="RULE", nargs="?", help="name of the rule; an alert names its own")
     parser.add_argument("--event", metavar="FILE", help="an alert in JSON, recorded events (one a line), or fields and "
                         "their values in YAML; - reads standard input")  # fmt: skip
@@ -108,11 +110,17 @@ def _explain(words: Sequence[str]) -> int:
     parser.add_argument("--complete", action="store_true", help="what the event does not say is missing, not unknown")
     parser.add_argument("--python", action="store_true", help="show the Python that the rule, or without RULE all "
                         "enabled rules, became")  # fmt: skip
+    parser.add_argument("--cost", action="store_true", help="rank the rules of a running agent by what they cost it")
+    parser.add_argument("--socket", metavar="PATH", help=f"where --cost asks the agent (default: {socket_path()})")
     options = _parsed(parser, words)
     if options.help:
         say(parser.format_help())
         return OK
     config = _config(options)
+    if options.cost:
+        return _cost(options, config)
+    if options.socket is not None:
+        raise UsageError("--socket says where --cost asks; give --cost, too")
     files = read_rules(cli.rules_of(options, config))
     if options.python:
         rules_options(config)  # makes the fields of static_fields
@@ -140,6 +148,28 @@ def _explain(words: Sequence[str]) -> int:
         say("\n".join(json_line(one.json()) for one in made))
     else:
         say("\n\n".join(one.text() for one in made))
+    return OK
+
+
+def _cost(options: argparse.Namespace, config: Config) -> int:
+    """Raises InputError and UsageError."""
+    from .trials.ranking import ranking
+    from .visible import json_line
+    from .web.status import VARIABLE, StatusError, ask, socket_path
+
+    if options.rule is not None or options.event is not None or options.python or options.type is not None:
+        raise UsageError("--cost ranks the rules of a running agent; it goes with --socket and -o only")
+    path = socket_path() if options.socket is None else options.socket
+    try:
+        told = ask(path)
+        text = json_line(told) if config.json_output else ranking(told)
+    except StatusError as problem:
+        raise InputError(
+            f"no agent answers on {path or 'a socket, because ' + VARIABLE + ' is empty'}: {problem}\n"
+            "  What to do: start the agent (falco-py -r RULES, as root) and ask as the same user; if it listens "
+            f"elsewhere ({VARIABLE}), give the path with --socket. When it cannot, its log says why."
+        ) from None
+    say(text)
     return OK
 
 

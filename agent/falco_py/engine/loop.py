@@ -8,6 +8,7 @@ goes on; nothing here waits for an output.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 DRAIN_PAUSE_S = 0.005  # wake-ups cost more than records: after a batch let some gather
 IDLE_WAIT_S = 0.25
 HOUSEKEEPING_NS = 1_000_000_000
+_AFTER_FAILURE = 1 << 16  # events without a measurement when one failed
 _PENDING_BYTES = 1 << 20  # more than this is waiting: no pause
 
 
@@ -59,7 +61,8 @@ class Loop:
     """Reads until `stop` is set.
 
     `emit` gets each rule that matched and its alert, `wasted` each system call that none matched. `events` counts what
-    was tested, `failures` what could not be.
+    was tested, `failures` what could not be. `measure` gets an event now and then, with the nanoseconds that its test
+    took, and says how many events later the next is to be.
     """
 
     def __init__(
@@ -84,6 +87,8 @@ class Loop:
         self._failed_types: set[str] = set()
         self._socket_names = SocketNames()
         self._next_housekeeping = 0
+        self._next_measured = sys.maxsize
+        self._measure: Callable[[Event, int], int] | None = None
         self._proc = os.path.join(os.environ.get("HOST_ROOT") or "/", "proc")
 
     def run(self, until: float | None = None) -> None:
@@ -145,7 +150,10 @@ class Loop:
                 event.table = table
                 event.life = life
                 event.socket_names = self._socket_names
-                self._test(event, matcher)
+                if self.events < self._next_measured:
+                    self._test(event, matcher)
+                else:
+                    self._measured(event, matcher)
             if kind == KIND_EXIT:
                 table.on_exit(header, life)
 
@@ -168,6 +176,29 @@ class Loop:
                 log.error(
                     f"a rule on {event.name} failed ({type(error).__name__}: {error}); further failures are counted"
                 )
+
+    def measure_with(self, measure: Callable[[Event, int], int]) -> None:
+        self._measure = measure
+        self._next_measured = self.events
+
+    def _measured(self, event: Event, matcher: Any) -> None:
+        took = 0
+
+        def timed(event: Event) -> Any:
+            nonlocal took
+            start = time.perf_counter_ns()
+            found = matcher(event)
+            took += time.perf_counter_ns() - start
+            return found
+
+        self._test(event, timed)
+        distance = _AFTER_FAILURE
+        try:
+            if self._measure is not None:
+                distance = self._measure(event, took)
+        except Exception:  # noqa: BLE001 - figures must not end the run
+            self.failures += 1
+        self._next_measured = event.num + distance
 
     def _tell(self, event: Event, found: Any, told: list[int] | tuple[int, ...] = ()) -> list[int]:
         if found is None:

@@ -20,6 +20,7 @@ from ..rules.inference import EVENT_TYPE_FIELDS, is_never
 from ..rules.syntax import And, Check, FieldExpr, MacroRef, Not, Or
 from .paths import PATH_FIELDS, patterns_of
 from .tables import FILTERED_OPENS, SERVER_ENDS, value_parameter
+from .widening import Reason, Widening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -229,15 +230,19 @@ def _joined(terms: Iterable[Formula | bool], every: bool) -> Formula | bool:
 # Clauses
 
 
-def clauses_of(node: Node, event_types: frozenset[str]) -> list[Clause]:
-    """Clauses of which one holds whenever the condition holds for an event of one of these types."""
+def clauses_of(node: Node, event_types: frozenset[str], widened: list[Widening] | None = None) -> list[Clause]:
+    """Clauses of which one holds whenever the condition holds for an event of one of these types.
+
+    `widened` gets the alternatives that were too many.
+    """
     formula = formula_of(node)
     found: dict[tuple[object, ...], Clause] = {}
     for group, types in GROUPS.items():
         wanted = types & event_types
         if not wanted or formula is False:
             continue
-        for parts in [{}] if formula is True else _Expansion(group).of(formula):
+        expansion = _Expansion(group)
+        for parts in [{}] if formula is True else expansion.of(formula):
             left = frozenset(name for name in wanted if _fits(parts.get(Fact.EVENT, ()), name))
             if not left:
                 continue
@@ -245,6 +250,8 @@ def clauses_of(node: Node, event_types: frozenset[str]) -> list[Clause]:
             same = found.get((group, kept))
             types_of_both = left if same is None else left | same.event_types
             found[group, kept] = Clause(group, types_of_both, kept)
+        if widened is not None:
+            widened += [Widening(Reason.ALTERNATIVES, wanted, one) for one in expansion.projected]
     return list(found.values())
 
 
@@ -258,10 +265,11 @@ def _fits(formulas: tuple[Formula, ...], event: str) -> bool:
 
 
 class _Expansion:
-    """For one group of event types."""
+    """For one group of event types. `projected`: what had too many alternatives, where that shows in the outcome."""
 
     def __init__(self, group: Group) -> None:
         self.group = group
+        self.projected: list[Formula] = []
 
     def of(self, formula: Formula) -> list[Parts]:
         """Alternatives; none when it cannot hold, one without parts when nothing is known."""
@@ -282,6 +290,7 @@ class _Expansion:
     def _any(self, formula: AnyOf) -> list[Parts]:
         alone: dict[Fact, list[Formula]] = {}
         found: list[Parts] = []
+        before = len(self.projected)
         for term in formula.terms:
             facts = self._facts(term)
             if len(facts) == 1 and (fact := next(iter(facts))) is not None:
@@ -290,8 +299,12 @@ class _Expansion:
                 found += self.of(term)
         found += [{fact: (terms[0] if len(terms) == 1 else AnyOf(tuple(terms)),)} for fact, terms in alone.items()]
         if {} in found:
+            del self.projected[before:]
             return [{}]
-        return found if len(found) <= MAX_RULE_CLAUSES else [self._projected(formula)]
+        if len(found) <= MAX_RULE_CLAUSES:
+            return found
+        del self.projected[before:]
+        return [self._projected(formula)]
 
     def _all(self, formula: AllOf) -> list[Parts]:
         made: list[Parts] = [{}]
@@ -310,6 +323,7 @@ class _Expansion:
 
     def _projected(self, formula: Formula) -> Parts:
         """What the formula asks of each fact alone: all of it together is no more than the formula asks."""
+        self.projected.append(formula)
         made: Parts = {}
         for fact in sorted(one for one in self._facts(formula) if one is not None):
             part = self._of_fact(formula, fact)

@@ -38,35 +38,49 @@ class Learner:
         self.plan = plan
         self.learnt = {"names": 0, "processes": 0}
         self._asks_name = bool(plan.asks[Fact.NAME])
-        self._names = set(plan.comms)
+        self._names: dict[bytes, int] = dict(plan.comms)
         self._left = compiled(plan) if plan.asks[Fact.PROCESS] else None
 
     def wasted(self, event: Event) -> None:
         """An event that no rule matched."""
         name = event.header.comm
         if self._asks_name and name not in self._names and len(self._names) < MAX_NAMES:
-            self._names.add(name)
-            bits = self.plan.name_bits(name)
+            bits = self._names[name] = self.plan.name_bits(name)
             if bits != self.plan.other_comm:
                 self.capture.learn_name(name, bits)
                 self.learnt["names"] += 1
         if self._left is not None:
             self._learn_process(event, self._left)
 
+    def left_of(self, event: Event) -> int:
+        """The clauses that the kernel's entries of the event's name and process leave, once they are there."""
+        name = event.header.comm
+        left = self._names.get(name, EVERY_CLAUSE)
+        learnt = getattr(event.process, "learnt", None)
+        if learnt is not None and learnt[0] == (self.capture.generation, event.header.cgroup, name):
+            left &= learnt[1]
+        return left
+
     def _learn_process(self, event: Event, left: Callable[[Event], int]) -> None:
         process, header = event.process, event.header
         stamp = self.capture.generation, header.cgroup, header.comm
-        if process.learnt is not None and process.learnt[0] != self.capture.generation:
-            process.learnings = 0  # other rules
-        if process.learnt == stamp or process.learnings >= MAX_LEARNT or process.start != header.start:
+        last = process.learnt
+        if last is not None:
+            if last[0][0] != self.capture.generation:
+                process.learnings = 0  # other rules
+            elif last[0] == stamp:
+                return
+        if process.learnings >= MAX_LEARNT or process.start != header.start:
             return
-        process.learnt = stamp
+        process.learnt = stamp, EVERY_CLAUSE
         process.learnings += 1
         if not process.exepath:
             return  # not known yet
+        bits = left(event)
+        process.learnt = stamp, bits
         entry = _ENTRY.pack(
             header.start, process.image_ts, header.cgroup, header.comm, self.capture.generation, 0
-        ) + pack_vector(left(event))
+        ) + pack_vector(bits)
         self.capture.learn_process(header.pid, entry)
         self.learnt["processes"] += 1
 

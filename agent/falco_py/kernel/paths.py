@@ -22,10 +22,11 @@ _SUBSTRING_OPERATORS = ("contains", "glob", "startswith", "endswith")
 
 
 class Pattern(NamedTuple):
-    """`exact`: the whole path; `prefix`: how it starts; `name`: its last component."""
+    """`exact`: the whole path; `prefix`: how it starts; `name`: its last component. `cut`: more was asked."""
 
     kind: str
     text: str
+    cut: bool = False
 
 
 Patterns = frozenset[Pattern] | None  # None: any path
@@ -108,5 +109,6 @@ def _exact(text: str) -> Pattern:
 
 def _prefix(text: str) -> Pattern:
     """A prefix longer than the key is cut, which only widens."""
-    cut = raw(text)[: TRIE_KEY_BYTES - 1]
-    return Pattern("prefix", cut.decode("utf-8", "surrogateescape"))
+    whole = raw(text)
+    cut = whole[: TRIE_KEY_BYTES - 1]
+    return Pattern("prefix", cut.decode("utf-8", "surrogateescape"), len(cut) < len(whole))

@@ -35,8 +35,9 @@ from .decisions import (
     results_of,
 )
 from .formulas import AllOf, Clause, Fact, Formula, Group, Leaf, clauses_of, possible
-from .paths import NAME_KEY_BYTES, TRIE_KEY_BYTES, Patterns, more_telling, patterns_of, raw
+from .paths import NAME_KEY_BYTES, TRIE_KEY_BYTES, Pattern, Patterns, more_telling, patterns_of, raw
 from .tables import UNKNOWN_OPEN
+from .widening import Reason, Widening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -94,7 +95,7 @@ class _Asked:
 class Plan:
     """`rules`: of each clause, the rules that it is of. The tables hold sets of clauses as bits of an int.
 
-    `asks`: of each fact, the clauses that ask something of it.
+    `asks`: of each fact, the clauses that ask something of it. `widened`: where the plan is looser than the conditions.
     """
 
     clauses: tuple[Clause, ...] = ()
@@ -116,7 +117,9 @@ class Plan:
     # of first components: the clauses that paths below can meet, and those of them that name whole paths or prefixes
     tops: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     other_top: tuple[int, int] = (0, 0)
+    path_lengths: tuple[int, ...] = ()  # of the keys of `paths`, longest first
     of_name: _Asked = field(default_factory=lambda: _Asked((), Fact.NAME))
+    widened: list[Widening] = field(default_factory=list)
 
     @property
     def valued(self) -> frozenset[str]:
@@ -137,14 +140,18 @@ class Plan:
 
     def keeps(self, call: Call) -> bool:
         """What the kernel program decides; for tests and for explaining."""
+        return bool(self.left(call))
+
+    def left(self, call: Call) -> int:
+        """The clauses on whose account a call is told."""
         left = self.open_clauses(call)
-        if left & ~self.asks[Fact.PATH] or not left or call.spellings is None:
-            return bool(left)
-        paths = [raw(spelling) for spelling in call.spellings]
-        tops = 0
-        for path in paths:
+        if not left or call.spellings is None:
+            return left
+        tops = hit = 0
+        for path in map(raw, call.spellings):
             tops |= self.tops.get(path[1:].partition(b"/")[0], self.other_top)[0]
-        return any(left & tops & self._path_bits(path) for path in paths)
+            hit |= self._path_bits(path)
+        return left & (tops & hit | ~self.asks[Fact.PATH])
 
     def _address_bits(self, address: IPv6Address) -> int:
         found = [network for network in self.addresses if address in network]
@@ -152,9 +159,9 @@ class Plan:
 
     def _path_bits(self, path: bytes) -> int:
         key = path + b"\0"
-        longest = max((p for p in self.paths if key.startswith(p)), key=len, default=None)
+        length = next((n for n in self.path_lengths if key[:n] in self.paths and n <= len(key)), None)
         name = path.rsplit(b"/", 1)[-1][: NAME_KEY_BYTES - 1]
-        return (self.paths[longest] if longest is not None else 0) | self.names.get(name, 0)
+        return (self.paths[key[:length]] if length is not None else 0) | self.names.get(name, 0)
 
     def name_bits(self, name: bytes) -> int:
         """The clauses that a thread's name leaves open."""
@@ -184,11 +191,14 @@ def everything() -> Plan:
 def plan(rules: Iterable[Rule]) -> Plan:
     """The filter for these rules."""
     numbered: dict[Clause, list[str]] = {}
+    widened: list[Widening] = []
     for rule in rules:
-        for clause in clauses_of(rule.tree, rule.event_types):
+        notes: list[Widening] = []
+        for clause in clauses_of(rule.tree, rule.event_types, notes):
             numbered.setdefault(clause, []).append(rule.name)
-    kept = _bounded(numbered)
-    made = Plan(tuple(kept), tuple(tuple(names) for names in kept.values()))
+        widened += [note._replace(rules=(rule.name,)) for note in notes]
+    kept = _bounded(numbered, widened)
+    made = Plan(tuple(kept), tuple(tuple(names) for names in kept.values()), widened=widened)
     for number, clause in enumerate(made.clauses):
         for fact, _ in clause.parts:
             made.asks[fact] |= 1 << number
@@ -197,7 +207,7 @@ def plan(rules: Iterable[Rule]) -> Plan:
     return made
 
 
-def _bounded(numbered: dict[Clause, list[str]]) -> dict[Clause, list[str]]:
+def _bounded(numbered: dict[Clause, list[str]], widened: list[Widening]) -> dict[Clause, list[str]]:
     """More clauses than fit are widened to one for each group of event types."""
     if len(numbered) <= MAX_CLAUSES:
         return numbered
@@ -209,6 +219,8 @@ def _bounded(numbered: dict[Clause, list[str]]) -> dict[Clause, list[str]]:
         rest.setdefault(clause.group, []).append(clause)
     for group, clauses in rest.items():
         widest = _widest(group, clauses)
+        names = tuple(dict.fromkeys(name for clause in clauses for name in numbered[clause]))
+        widened.append(Widening(Reason.CLAUSES, widest.event_types, rules=names))
         kept.setdefault(widest, []).extend(name for clause in clauses for name in numbered[clause])
     return kept
 
@@ -274,22 +286,33 @@ _NOTHING = Clause(Group(False, False, False, False, "", ""), frozenset(), ())
 # Paths
 
 
-def patterns(formula: Formula) -> Patterns:
-    """The patterns of which one fits each path that the formula can hold for."""
+def patterns(formula: Formula, unused: set[Pattern]) -> Patterns:
+    """The patterns of which one fits each path that the formula can hold for. `unused` gets those that must be met,
+    too, and are not among them."""
     if isinstance(formula, Leaf):
         return patterns_of(formula.check) if formula.positive else None
-    parts = [patterns(term) for term in formula.terms]
+    parts = [patterns(term, unused) for term in formula.terms]
     if isinstance(formula, AllOf):
-        return more_telling(parts)
+        return _most_telling(parts, unused)
     known = [one for one in parts if one is not None]
     return frozenset().union(*known) if len(known) == len(parts) else None
+
+
+def _most_telling(sets: Sequence[Patterns], unused: set[Pattern]) -> Patterns:
+    chosen = more_telling(sets)
+    for one in sets:
+        if one is not None and chosen is not None:
+            unused |= one - chosen
+    return chosen
 
 
 def _fill_paths(made: Plan) -> None:
     prefixes: dict[bytes, int] = {}
     for number, clause in enumerate(made.clauses):
-        found = more_telling(patterns(formula) for formula in clause.formulas(Fact.PATH))
+        unused: set[Pattern] = set()
+        found = _most_telling([patterns(formula, unused) for formula in clause.formulas(Fact.PATH)], unused)
         bit = 1 << number
+        _tell_of_paths(made, number, frozenset(unused), frozenset(one for one in found or () if one.cut))
         if found is None:
             made.asks[Fact.PATH] &= ~bit
             continue
@@ -303,6 +326,7 @@ def _fill_paths(made: Plan) -> None:
             if pattern.kind == "prefix":
                 prefixes[text] = prefixes.get(text, 0) | bit
     _fill_tops(made)
+    made.path_lengths = tuple(sorted({len(key) for key in made.paths}, reverse=True))
     lengths = sorted({len(prefix) for prefix in prefixes})
     for key in made.paths:
         for length in lengths:
@@ -336,6 +360,13 @@ def _fill_tops(made: Plan) -> None:
             below[top] = below.get(top, 0) | bits
     made.other_top = named | unplaced, unplaced
     made.tops = {top: (bits | named | unplaced, bits | unplaced) for top, bits in below.items()}
+
+
+def _tell_of_paths(made: Plan, number: int, unused: frozenset[Pattern], cut: frozenset[Pattern]) -> None:
+    types, rules = made.clauses[number].event_types, made.rules[number]
+    for reason, found in ((Reason.PATHS, unused), (Reason.CUT, cut)):
+        if found:
+            made.widened.append(Widening(reason, types, patterns=found, rules=rules))
 
 
 def needs_every_read(event_types: frozenset[str], node: Node) -> bool:

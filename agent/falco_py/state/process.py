@@ -146,7 +146,9 @@ class Process:
     container: Any
     exited: bool
     image_ts: int  # when the exec that made the image was told, 0 when none was
-    learnt: tuple[Any, ...] | None  # what the kernel's entry of it was last made for (kernel.learning)
+    learnt: (
+        tuple[Any, ...] | None
+    )  # what the kernel's entry of it was last made for, and what it says (kernel.learning)
     learnings: int
     synced: tuple[Any, ...] | None  # the part of the last header that was compared with this entry
 

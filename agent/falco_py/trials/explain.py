@@ -13,6 +13,7 @@ from ..rules.grammar import MAX_DEPTH, deep_recursion
 from ..rules.priority import Priority
 from ..rules.sources import RUN
 from ..visible import visible
+from .filtering import filtering
 from .truth import decider, value_text
 from .wording import WORDS, asked, because, tree, verdicts
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..rules.bundle import Rule
     from .events import Written
+    from .filtering import Filtering
     from .given import Given
     from .load import Trials
     from .outline import Clause
@@ -45,6 +47,9 @@ class Explanation:
         if not self.events:
             with deep_recursion(MAX_DEPTH):
                 lines += ["Condition:", *(_INDENT + line for line in tree(self.trials.outlines.rule(self.rule.name)))]
+                if self.rule.source in RUN:
+                    told = [line for one in self._filtering() for line in one.text()]
+                    lines += ["In the kernel (how many calls is a guess):", *(_INDENT + line for line in told)]
         for written, event in self.events:
             lines += ["", *self._event(written, event)]
         return "\n".join(lines)
@@ -59,6 +64,9 @@ class Explanation:
         else:
             lines.append(f"Runs on: nothing here, because events of source {rule.source} are not read yet")
         return [*lines, f"Says: {visible(rule.output)}"]
+
+    def _filtering(self) -> list[Filtering]:
+        return filtering(self.rule, self.trials.outlines.rule(self.rule.name), self.trials.plan(self.rule))
 
     def _types(self) -> str:
         types = sorted(self.rule.event_types)
@@ -111,6 +119,8 @@ class Explanation:
                 "event_types": sorted(rule.event_types),
                 "condition": _clause_json(self.trials.outlines.rule(rule.name)),
             }
+            if not self.events and rule.source in RUN:
+                made["filtering"] = [one.json() for one in self._filtering()]
             if self.events:
                 made["events"] = [self._event_json(written, event) for written, event in self.events]
             return made

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..kernel.pushdown import Rule as Asked
+from ..kernel.pushdown import plan
 from ..rules.bundle import Loader
 from ..rules.grammar import MAX_DEPTH, deep_recursion
 from ..rules.priority import Priority
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..config.model import AppendOutput, Selection
+    from ..kernel.pushdown import Plan
     from ..rules.bundle import Rule
     from .given import Given
     from .truth import Finding
@@ -44,6 +47,7 @@ class Trials:
             self.bundle = self.loader.load(files, min_priority, rule_matching)
         self.rules: dict[str, Rule] = {rule.name: rule for rule in self.loader.rules}
         self.outlines = Outlines(self.loader)
+        self._plan: tuple[tuple[Rule, ...], Plan] | None = None
         self.trial = Trial(self.loader.writer, complete=complete)
 
     def fired(self, event: Given) -> tuple[Rule, ...]:
@@ -53,6 +57,13 @@ class Trials:
         if found is None:
             return ()
         return tuple(found) if self.every else (found,)
+
+    def plan(self, rule: Rule) -> Plan:
+        """What the kernel filters for the rules that are enabled, and for this one."""
+        rules = self.bundle.rules if rule in self.bundle.rules else (*self.bundle.rules, rule)
+        if self._plan is None or self._plan[0] != rules:
+            self._plan = rules, plan(Asked(one.name, one.event_types, one.tree) for one in rules)
+        return self._plan[1]
 
     def finding(self, rule: str, event: Given) -> Finding:
         """What holds of a rule's condition. Raises KeyError."""

@@ -38,7 +38,7 @@ def because(finding: Finding) -> str:
         return f"{title(exception)} applies: {_told(last)}"
     where = _where(path)
     if last.clause.kind == "check":
-        return f"{_short(last.clause)} is {WORDS[last.truth]}{_values(last)}{where}{against}"
+        return f"{line(last.clause)} is {WORDS[last.truth]}{_values(last)}{where}{against}"
     if last.truth:
         return f"all of this holds{where}{against}: {_told(last)}"
     return f"no alternative holds{where}: {_told(last)}"
@@ -53,7 +53,7 @@ def _values(finding: Finding) -> str:
 
 def _told(finding: Finding) -> str:
     """A comparison, or the parts of a group, with what they read."""
-    return "; ".join(_short(one.clause) + _values(one) for one in (finding.terms or (finding,)))
+    return "; ".join(line(one.clause) + _values(one) for one in (finding.terms or (finding,)))
 
 
 def asked(finding: Finding) -> str:
@@ -85,7 +85,7 @@ def _and(words: list[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _short(clause: Clause) -> str:
+def line(clause: Clause) -> str:
     """A clause on one line."""
     text = _line(clause)
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."

@@ -90,6 +90,10 @@ class Agent:
         self.scratch.mkdir(parents=True, exist_ok=True)
 
     @property
+    def status_socket(self) -> Path:
+        return self.scratch / "status.sock"
+
+    @property
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid
@@ -110,6 +114,7 @@ class Agent:
             errors="backslashreplace",
             start_new_session=True,
             cwd=self.scratch,
+            env={**os.environ, "FALCO_PY_STATUS_SOCKET": str(self.status_socket)},
         )
         for stream, take in ((self.process.stdout, self._take_line), (self.process.stderr, self._take_error)):
             thread = threading.Thread(target=self._read, args=(stream, take), daemon=True)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from falco_py.web.status import Status
 from tests.trials.rulesfile import RULES
+from tests.trials.test_ranking import TABLE, TOLD
 
 AGENT = Path(__file__).parents[2]
 ALERT = {"rule": "any read", "output_fields": {"evt.type": "openat", "fd.name": "/etc/x"}}
@@ -97,6 +99,8 @@ def test_the_python_is_shown(directory: Path) -> None:
         (("explain", "any read", "-r", "rules.yaml", "--event", "none"), "none: cannot be read: No such file"),
         (("explain", "any read", "-r", "rules.yaml", "--type", "open"), "give it with --event"),
         (("explain", "any read", "-r", "none.yaml"), "Could not open file none.yaml for reading"),
+        (("explain", "any read", "--socket", "s.sock"), "give --cost, too"),
+        (("explain", "any read", "--cost"), "--cost ranks the rules of a running agent"),
         (("test",), "test needs a file of tests"),
         (("test", "none.yaml"), "none.yaml: cannot be read: No such file"),
         (("record", "-n", "0", "-r", "rules.yaml"), "Option '-n' takes a number from 1, not '0'"),
@@ -117,6 +121,21 @@ def test_broken_rules_are_told_as_always(directory: Path) -> None:
     told = refused(directory, "explain", "any read", "-r", "rules.yaml")
     assert "rules.yaml:4:" in told
     assert "did you mean 'fd.num'?" in told
+
+
+def test_costs_are_asked_of_a_running_agent(directory: Path) -> None:
+    with Status(str(directory / "s.sock"), lambda: TOLD):
+        done = falco_py(directory, "explain", "--cost", "--socket", "s.sock")
+        assert (done.returncode, done.stdout) == (0, TABLE + "\n")
+        done = falco_py(directory, "explain", "--cost", "--socket", "s.sock", "-o", "json_output=true")
+        assert json.loads(done.stdout) == TOLD
+
+
+def test_without_an_agent_it_is_told_what_to_do(directory: Path) -> None:
+    told = refused(directory, "explain", "--cost", "--socket", "s.sock")
+    assert told.startswith(
+        "Error: no agent answers on s.sock: No such file or directory\n  What to do: start the agent"
+    )
 
 
 @pytest.mark.parametrize("command", ["explain", "test", "record"])
