@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .learning import Learner
     from .pushdown import Plan
 
-EVERY = 2048  # events between two that are measured, on average
+EVERY = 4096  # events between two that are measured, on average
 WHOLE = 1024  # the first events, each of which is measured, so that a quiet machine has figures, too
 _MAX_SETS = 4096  # of clauses whose rules are remembered
 
