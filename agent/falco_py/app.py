@@ -146,7 +146,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
             f"{len(costly)} rules look at every file opened for reading, because their conditions name no path that "
             f"the kernel could compare: {', '.join(costly)}"
         )
-    filters = plan(Asked(rule.name, rule.event_types, rule.tree) for rule in bundle.rules)
+    filters = plan(Asked(rule.name, rule.event_types, rule.tree, rule.priority) for rule in bundle.rules)
     with _watch(bundle, emit, filters, stop_after_s) as (loop, counters):
         out.flush()
         _summary(stats, loop, counters, out)

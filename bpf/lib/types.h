@@ -230,6 +230,13 @@ struct record {
 	u32 compat;
 };
 
+/* A set of clauses, see below. */
+#define VECTOR_WORDS 8 /* 512 clauses */
+
+struct vector {
+	u64 w[VECTOR_WORDS];
+};
+
 /*
  * Paths grow from PATH_BYTES down to `off`; the second half takes a name before its length is known. `off` lies in the map
  * so that the verifier knows nothing of it and one turn of a walk looks like the next.
@@ -241,6 +248,10 @@ struct path_buf {
 	volatile u32 dots;
 	volatile u32 length;
 	volatile u32 last_slash;
+	/* Of the call in hand: whether the level took clauses away, which, and whether one of them could hold. */
+	u32 shedding;
+	u32 lost;
+	struct vector shed;
 };
 
 /*
@@ -248,14 +259,9 @@ struct path_buf {
  * hold, and the AND of the sets is the answer. kernel/pushdown.py makes the sets. Every key holds the number of a slot: a
  * reload fills the idle slot, then `control.generation` moves on and with it all programs.
  */
-#define VECTOR_WORDS   8 /* 512 clauses */
 #define TRIE_KEY_BYTES 256
 #define NAME_KEY_BYTES 64
 #define SLOTS	       2
-
-struct vector {
-	u64 w[VECTOR_WORDS];
-};
 
 /* A slot, then prefixes as they are, whole paths with their NUL. */
 struct trie_key {
@@ -313,6 +319,9 @@ enum fd_kind {
 #define VALUE_NONE 255
 #define VALUES	   256
 
+/* Of shedding: at level 0 all rules are asked, at each further one only those that are more severe. */
+#define LEVELS 5
+
 /* One set of rules. `asks_*`: the clauses that ask something of a fact. */
 struct slot {
 	struct vector any_path; /* clauses that hold for any path */
@@ -321,29 +330,38 @@ struct slot {
 	struct vector asks_process;
 	struct vector asks_kind;
 	struct vector asks_value;
-	struct vector other_comm; /* of a thread with a name that no clause has */
+	struct vector other_comm;     /* of a thread with a name that no clause has */
+	struct vector levels[LEVELS]; /* what is asked at each level of shedding */
 	struct vector results[RESULT_CLASSES];
 	struct vector opens[OPEN_CLASSES];
 	struct vector kinds[FD_KINDS];
 	struct vector rows[2 * MAX_SYSCALLS];
 };
 
+/* kernel/tables.py names the classes */
+#define CLASS_FORK 0
+#define CLASS_EXEC 1
+#define CLASS_PROC 6
+
 /* One row a CPU, so that no two CPUs share a cache line. */
 #define COUNTER_CLASSES 8
 struct counters {
 	u64 sent[COUNTER_CLASSES];
 	u64 dropped[COUNTER_CLASSES];
+	u64 shed[COUNTER_CLASSES];
 	u64 errors[8];
 };
 
 /*
  * What user space maps (the .bss): `wanted` says for each number which calling conventions some rule, or the process table,
- * needs; `self` is the agent, whose own calls are not told.
+ * needs; `self` is the agent, whose own calls are not told; `level` is how much is shed.
  */
 struct control {
 	u8 wanted[MAX_SYSCALLS];
 	u32 self;
 	u32 generation; /* its last bit is the slot in use */
+	u32 level;
+	u32 pad;
 	struct counters cpu[MAX_CPUS];
 	struct slot slots[SLOTS];
 };

@@ -32,12 +32,13 @@ OBJECTS = Path(__file__).parent / "objects"
 PROGRAMS = ("falco_exec", "falco_fork", "falco_exit", "falco_sys_exit")
 
 MAX_CPUS = 512
-_COUNTER_WORDS = 24  # struct counters: sent, dropped and errors, eight each
+_COUNTER_WORDS = 32  # struct counters: sent, dropped, shed and errors, eight each
 _ERRORS = ("scratch", "number", "full", "fd")
 # struct control of bpf/lib/types.h
 _SELF_OFFSET = MAX_SYSCALLS
 _GENERATION_OFFSET = MAX_SYSCALLS + 4
-_COUNTERS_OFFSET = MAX_SYSCALLS + 8
+_LEVEL_OFFSET = MAX_SYSCALLS + 8
+_COUNTERS_OFFSET = MAX_SYSCALLS + 16
 _SLOTS_OFFSET = _COUNTERS_OFFSET + MAX_CPUS * _COUNTER_WORDS * 8
 _SLOTS = 2
 _SETTLE_S = 0.05
@@ -47,10 +48,14 @@ _NR_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Records since the load, by class (kernel.tables.CLASSES); `errors` by place."""
+    """Records since the load, by class (kernel.tables.CLASSES); `errors` by place.
+
+    `dropped`: the ring was full; `shed`: calls that only rules could match which were not asked (Capture.shed).
+    """
 
     sent: dict[str, int]
     dropped: dict[str, int]
+    shed: dict[str, int]
     errors: dict[str, int]
 
     @property
@@ -60,6 +65,10 @@ class Counters:
     @property
     def total_dropped(self) -> int:
         return sum(self.dropped.values())
+
+    @property
+    def total_shed(self) -> int:
+        return sum(self.shed.values())
 
 
 @contextlib.contextmanager
@@ -153,6 +162,10 @@ class Capture:
         self._keys = [(table, key) for table, key, _ in tables]
         self.generation = generation
 
+    def shed(self, level: int) -> None:
+        """From now on only rules of at least the severity `rules.priority.SHEDDING[level]` are asked in the kernel."""
+        struct.pack_into("=I", self._bss, _LEVEL_OFFSET, level)
+
     def _settle(self) -> None:
         """Returns when no program runs any more that read the generation before."""
         libc = ctypes.CDLL(None, use_errno=True)
@@ -200,7 +213,8 @@ class Capture:
         return Counters(
             sent=dict(zip(CLASSES, sums[:n], strict=True)),
             dropped=dict(zip(CLASSES, sums[n : 2 * n], strict=True)),
-            errors=dict(zip(_ERRORS, sums[2 * n :], strict=False)),
+            shed=dict(zip(CLASSES, sums[2 * n : 3 * n], strict=True)),
+            errors=dict(zip(_ERRORS, sums[3 * n :], strict=False)),
         )
 
     def close(self) -> None:

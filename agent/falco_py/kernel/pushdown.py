@@ -13,6 +13,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..rules.priority import SHEDDING, Priority
 from .decisions import (
     KINDS,
     OPEN_CLASSES,
@@ -32,7 +33,7 @@ from .decisions import (
 )
 from .formulas import AllOf, Clause, Fact, Formula, Group, Leaf, clauses_of, possible
 from .paths import NAME_KEY_BYTES, TRIE_KEY_BYTES, Patterns, more_telling, patterns_of, raw
-from .tables import UNKNOWN_OPEN
+from .tables import NEVER_SHED, UNKNOWN_OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -100,6 +101,7 @@ class Plan:
     asks: dict[Fact, int] = field(default_factory=lambda: dict.fromkeys(Fact, 0))
     paths: dict[bytes, int] = field(default_factory=dict)  # b"/etc/" is a prefix, b"/etc/passwd\0" a whole path
     names: dict[bytes, int] = field(default_factory=dict)
+    levels: list[int] = field(default_factory=lambda: [EVERY_CLAUSE] * len(SHEDDING))
     of_name: _Asked = field(default_factory=lambda: _Asked((), Fact.NAME))
 
     @property
@@ -115,9 +117,11 @@ class Plan:
             left &= self.values.get((call.event, call.value), EVERY_CLAUSE)
         return left if call.process is None else left & call.process
 
-    def keeps(self, call: Call) -> bool:
-        """What the kernel program decides; for tests and for explaining."""
+    def keeps(self, call: Call, level: int = 0) -> bool:
+        """What the kernel program decides at a level of shedding; for tests and for explaining."""
         left = self.open_clauses(call)
+        if call.event not in NEVER_SHED:
+            left &= self.levels[level]
         if left & ~self.asks[Fact.PATH] or not left or call.spellings is None:
             return bool(left)
         return any(left & self._path_bits(raw(spelling)) for spelling in call.spellings)
@@ -139,6 +143,7 @@ class Rule(NamedTuple):
     name: str
     event_types: frozenset[str]
     tree: Node
+    priority: int = Priority.EMERGENCY
 
 
 def everything() -> Plan:
@@ -155,7 +160,9 @@ def everything() -> Plan:
 def plan(rules: Iterable[Rule]) -> Plan:
     """The filter for these rules."""
     numbered: dict[Clause, list[str]] = {}
+    severity: dict[str, int] = {}
     for rule in rules:
+        severity[rule.name] = min(rule.priority, severity.get(rule.name, rule.priority))
         for clause in clauses_of(rule.tree, rule.event_types):
             numbered.setdefault(clause, []).append(rule.name)
     kept = _bounded(numbered)
@@ -163,6 +170,10 @@ def plan(rules: Iterable[Rule]) -> Plan:
     for number, clause in enumerate(made.clauses):
         for fact, _ in clause.parts:
             made.asks[fact] |= 1 << number
+    for level, least in enumerate(SHEDDING):
+        made.levels[level] = sum(
+            1 << number for number, names in enumerate(made.rules) if min(severity[name] for name in names) <= least
+        )
     _fill(made)
     _fill_paths(made)
     return made
@@ -305,6 +316,7 @@ def pack_slot(made: Plan, rows: Sequence[str | None]) -> bytes:
         asks[Fact.KIND],
         asks[Fact.VALUE],
         made.other_comm,
+        *made.levels,
         *made.results,
         *made.opened,
         *made.kinds,

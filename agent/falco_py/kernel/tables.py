@@ -30,6 +30,8 @@ ROW_SIZE = 8 + 4 * MAX_OPS
 
 # Falco's names of the drop counters, in the order of `class` in struct row.
 CLASSES = ("clone_fork", "execve", "connect", "open", "dir_file", "close", "proc", "other_interest")
+# CLASS_FORK and CLASS_EXEC: what starts a process is never shed.
+NEVER_SHED = frozenset(("clone", "clone3", "fork", "vfork", "execve", "execveat"))
 
 _CLASS_OF = {
     **dict.fromkeys(("clone", "clone3", "fork", "vfork"), 0),
