@@ -121,8 +121,9 @@ class Capture:
         struct.pack_into("=I", self._bss, _SELF_OFFSET, own_pid)
         self.life_fd: int = self._object["life"].get_fd()
         self.events_fd: int = self._object["events"].get_fd()
+        self.events_bytes: int = self._object["events"].get_max_entries()
         self.life = Ring(self.life_fd, self._object["life"].get_max_entries(), Header)
-        self.events = Ring(self.events_fd, self._object["events"].get_max_entries(), Header)
+        self.events = Ring(self.events_fd, self.events_bytes, Header)
         self._attached: list[Any] = []
         self.generation = 0
         self._keys: list[tuple[Any, Any]] = []  # (map, key) of what the slot in use holds

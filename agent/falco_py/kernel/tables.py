@@ -108,6 +108,11 @@ def class_of(row: Row) -> int:
     return 6 if row.category in ("process", "user", "signal") else 7
 
 
+def classes_of(event_types: Iterable[str]) -> frozenset[str]:
+    """The classes by which calls of these event types are counted."""
+    return frozenset(CLASSES[class_of(ROWS[name])] for name in event_types if name in ROWS)
+
+
 def pack_row(row: Row) -> bytes:
     """struct row. Raises ValueError when a row asks for more operations than the kernel program does."""
     ops = row.kernel_params
