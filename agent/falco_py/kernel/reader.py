@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Record = tuple["Header", bytes]
 
-BATCH = 4096  # system calls a batch, so that the loop looks at its other duties in between
+BATCH = 1024  # system calls a batch, so that the loop looks at its other duties in between, shedding among them
 
 
 class Reader:

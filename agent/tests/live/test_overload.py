@@ -30,7 +30,7 @@ RULES = """\
   priority: DEBUG
 - rule: Canary file
   desc: A file of this test was opened.
-  condition: evt.type in (open, openat) and fd.filename startswith canary and fd.name startswith BASE
+  condition: evt.type in (open, openat) and fd.name startswith BASE
   output: canary | file=%fd.name
   priority: CRITICAL
 - rule: Marked program
@@ -42,13 +42,16 @@ RULES = """\
 
 
 @contextmanager
-def flooded(tmp_path: Path, mark: str, probe: Path, *options: str) -> Iterator[tuple[Agent, subprocess.Popen[bytes]]]:
-    """An agent, and a process that opens a file of a DEBUG rule as fast as it can."""
+def flooded(
+    tmp_path: Path, mark: str, probe: Path, *options: str, priority: str = "DEBUG"
+) -> Iterator[tuple[Agent, subprocess.Popen[bytes]]]:
+    """An agent, and a process that opens a file of a rule of `priority` as fast as it can."""
     file = tmp_path / "flooded"
     file.touch()
+    (tmp_path / "canaries").mkdir()
     rules = tmp_path / "rules.yaml"
-    text = RULES.replace("FLOODED", str(file)).replace("BASE", f"{tmp_path}/").replace("MARK", mark)
-    rules.write_text(text, encoding="utf-8")
+    text = RULES.replace("FLOODED", str(file)).replace("BASE", f"{tmp_path}/canaries/").replace("MARK", mark)
+    rules.write_text(text.replace("DEBUG", priority, 1), encoding="utf-8")
     agent = Agent([rules], tmp_path / "agent", options)
     try:
         agent.start()
@@ -80,10 +83,10 @@ def test_in_a_flood_the_severe_is_told_and_the_rest_is_shed(
     """By the ring alone, and by a limit of CPU."""
     limit = f"engine.falco_py.cpu_limit_percent={limit_percent}"
     with flooded(tmp_path, mark, probe, "-o", limit, "-o", "syscall_event_drops.rate=1") as (agent, flood):
-        expect_log(agent, "rules less severe than Notice are not asked", 20)
+        expect_log(agent, "are not asked", 20)
         for number in range(CANARIES):
-            name = f"canary-{mark}-{number}"
-            (tmp_path / name).touch()
+            name = f"{mark}-{number}"
+            (tmp_path / "canaries" / name).touch()
             for step in range(PROGRAMS // CANARIES):
                 subprocess.run(["true", f"{mark}-{number}-{step}-"], check=True)
             agent.expect("Canary file", name, SOON_S)
@@ -101,6 +104,20 @@ def test_in_a_flood_the_severe_is_told_and_the_rest_is_shed(
     assert alert.fields["shed_below"]
     assert "Canary file" not in alert.fields["blind_rules"] or alert.fields["dropped_since_last"]
     assert any("shed by class" in line and " open 0," not in line for line in agent.errors)
+
+
+def test_what_finds_the_ring_full_is_told_by_class_and_rule(tmp_path: Path, mark: str, probe: Path) -> None:
+    """A rule that is too severe to be shed is flooded itself."""
+    with flooded(tmp_path, mark, probe, "-o", "syscall_event_drops.rate=1", priority="EMERGENCY") as (agent, _):
+
+        def told() -> bool:
+            return any(one.rule == DROP and one.fields["n_drops_buffer_open_exit"] != "0" for one in agent.alerts)
+
+        assert agent._wait(told, 30), agent.log()
+    alert = next(one for one in agent.alerts if one.rule == DROP and one.fields["n_drops_buffer_open_exit"] != "0")
+    assert alert.fields["blind_rules"].startswith("Flooded file, Canary file")
+    assert int(alert.fields["n_drops_buffer_total"]) >= int(alert.fields["n_drops_buffer_open_exit"])
+    assert "open " in alert.fields["dropped_since_last"]
 
 
 def test_after_the_flood_all_rules_are_asked_again(tmp_path: Path, mark: str, probe: Path) -> None:
