@@ -163,6 +163,7 @@ int BPF_PROG(falco_sys_exit, struct pt_regs *regs, long ret)
 		extract(index, i);
 	}
 	send(&events, r, row->class);
+	raise_level();
 	return 0;
 }
 

@@ -76,6 +76,27 @@ static __always_inline bool left_at_level(struct row *row, struct path_buf *p, s
 	return vector_any(open);
 }
 
+/*
+ * Called when a record was sent. The level rises here, because the ring may be full before user space looks again; it is user
+ * space that lowers it, and where nobody does (`steered`) it stays.
+ */
+static __always_inline void raise_level(void)
+{
+	u64 eighths;
+	u32 level;
+
+	if (!control.steered)
+		return;
+	eighths = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) / (EVENTS_BYTES / 8);
+	if (eighths < FIRST_EIGHTHS)
+		return;
+	level = eighths - FIRST_EIGHTHS + 1;
+	if (level > LEVELS - 1)
+		level = LEVELS - 1;
+	if (level > control.level)
+		control.level = level;
+}
+
 /* A call that is dropped, counted when a rule that was shed could have matched it. */
 static __always_inline int dropped(struct row *row, struct path_buf *p)
 {

@@ -320,7 +320,8 @@ enum fd_kind {
 #define VALUES	   256
 
 /* Of shedding: at level 0 all rules are asked, at each further one only those that are more severe. */
-#define LEVELS 5
+#define LEVELS	      5
+#define FIRST_EIGHTHS 2 /* of the ring that wait: level 1; one more for each further level */
 
 /* One set of rules. `asks_*`: the clauses that ask something of a fact. */
 struct slot {
@@ -361,7 +362,7 @@ struct control {
 	u32 self;
 	u32 generation; /* its last bit is the slot in use */
 	u32 level;
-	u32 pad;
+	u32 steered; /* user space lowers the level */
 	struct counters cpu[MAX_CPUS];
 	struct slot slots[SLOTS];
 };

@@ -29,6 +29,7 @@ class Kernel(Protocol):
 
     def backlog(self) -> int: ...
     def shed(self, level: int) -> None: ...
+    def level(self) -> int: ...
     def counters(self) -> Counters: ...
 
 
@@ -54,13 +55,18 @@ class Guard:
         self._level = 0
         self._highest = 0  # since the last look at the counters
         self._next_s = float("-inf")
+        if governor is not None:
+            kernel.shed(governor.level)
 
     def __call__(self) -> None:
         now_s = self._now_s()
         if self.governor is not None:
-            level = self.governor.decide(now_s, self._cpu_s(), self.kernel.backlog())
+            in_force = self.kernel.level()
+            level = self.governor.decide(now_s, self._cpu_s(), self.kernel.backlog(), in_force)
+            if level != in_force:
+                self.kernel.shed(level)
             if level != self._level:
-                self._change(level, self.governor.reason)
+                self._tell(level, self.governor.reason)
         if now_s < self._next_s:
             return
         self._next_s = now_s + INTERVAL_S
@@ -69,8 +75,7 @@ class Guard:
         if self.monitor.ended:
             self._stop()
 
-    def _change(self, level: int, reason: str) -> None:
-        self.kernel.shed(level)
+    def _tell(self, level: int, reason: str) -> None:
         if level > self._level:
             log.warning(f"{_WHY[reason]}: rules less severe than {SHEDDING[level].text} are not asked")
         elif level:

@@ -2,8 +2,9 @@
 """How much waits and how much CPU the agent uses become a level of shedding.
 
 Level 0 asks all rules, each further one only the more severe (`rules.priority.SHEDDING`). Quick to raise: each look
-may; slow to lower: a step at a time after seconds of calm, and the longer, the sooner the step before had to be taken
-back. Invariant: pure; time and CPU come in, a level comes out.
+may, and the kernel does by itself as the ring fills; slow to lower: a step at a time after seconds of calm, and the
+longer, the sooner the step before had to be taken back. Invariant: pure; time, CPU and the kernel's level come in, a
+level comes out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 from ..rules.priority import SHEDDING
 
 TOP: Final = len(SHEDDING) - 1
-FILLED: Final = (0.25, 0.375, 0.5, 0.625)
+FILLED: Final = (0.25, 0.375, 0.5, 0.625)  # FIRST_EIGHTHS and following, bpf/lib/types.h
 """From which part of the ring that waits on each level holds; the rest is for the most severe rules."""
 CALM: Final = 0.125  # less than this part waits
 CALM_CPU: Final = 0.7  # less than this part of the limit is used
@@ -45,11 +46,11 @@ class Governor:
         self._hold_s = HOLD_S
         self._tried = False  # the last step was down
 
-    def decide(self, now_s: float, cpu_s: float, backlog_bytes: int) -> int:
-        """The level from now on. `cpu_s`: what the process has used since its start."""
+    def decide(self, now_s: float, cpu_s: float, backlog_bytes: int, in_force: int) -> int:
+        """The level from now on. `cpu_s`: what the process has used since its start; `in_force`: the kernel's level."""
         filled = backlog_bytes / self.capacity_bytes
         used = self._used(now_s, cpu_s, filled) if self._limit else 0.0
-        wanted, reason = sum(filled >= mark for mark in FILLED), "backlog"
+        wanted, reason = max(in_force, sum(filled >= mark for mark in FILLED)), "backlog"
         if used > self._limit and wanted <= self.level:
             wanted, reason = min(self.level + 1, TOP), "cpu"
         if wanted > self.level:

@@ -164,8 +164,17 @@ class Capture:
         self.generation = generation
 
     def shed(self, level: int) -> None:
-        """From now on only rules of at least the severity `rules.priority.SHEDDING[level]` are asked in the kernel."""
-        struct.pack_into("=I", self._bss, _LEVEL_OFFSET, level)
+        """From now on only rules of at least the severity `rules.priority.SHEDDING[level]` are asked in the kernel.
+
+        From the first call on the kernel raises the level by itself as the ring fills, and relies on its being lowered
+        here.
+        """
+        struct.pack_into("=II", self._bss, _LEVEL_OFFSET, level, 1)
+
+    def level(self) -> int:
+        """The level of shedding in force."""
+        made: int = struct.unpack_from("=I", self._bss, _LEVEL_OFFSET)[0]
+        return made
 
     def _settle(self) -> None:
         """Returns when no program runs any more that read the generation before."""

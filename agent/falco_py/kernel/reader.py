@@ -73,6 +73,9 @@ class Reader:
     def shed(self, level: int) -> None:
         self._capture.shed(level)
 
+    def level(self) -> int:
+        return self._capture.level()
+
     def counters(self) -> Counters:
         return self._capture.counters()
 

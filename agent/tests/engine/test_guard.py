@@ -19,6 +19,7 @@ class Kernel:
     def __init__(self) -> None:
         self.waiting = 0
         self.levels: list[int] = []
+        self.in_force = 9
         self.looks = 0
         self.lost = 0
 
@@ -27,6 +28,10 @@ class Kernel:
 
     def shed(self, level: int) -> None:
         self.levels.append(level)
+        self.in_force = level
+
+    def level(self) -> int:
+        return self.in_force
 
     def counters(self) -> Counted:
         self.looks += 1
@@ -73,11 +78,11 @@ def test_the_level_is_written_and_told_only_when_it_changes(lines: list[tuple[Le
     made = Made()
     for _ in range(5):
         made.turn(waiting=300)
-    assert made.kernel.levels == [1]
+    assert made.kernel.levels == [0, 1]
     made.turn()
     made.turn(HOLD_S + 0.1)
     made.turn()
-    assert made.kernel.levels == [1, 0]
+    assert made.kernel.levels == [0, 1, 0]
     assert lines == [
         (
             Level.WARNING,
@@ -85,6 +90,19 @@ def test_the_level_is_written_and_told_only_when_it_changes(lines: list[tuple[Le
         ),
         (Level.NOTICE, "calm again: all rules are asked"),
     ]
+
+
+def test_a_level_that_the_kernel_raised_is_told_and_taken_back(lines: list[tuple[Level, str]]) -> None:
+    made = Made()
+    made.kernel.in_force = 2
+    made.turn()
+    assert made.kernel.levels == [0]
+    assert [line for _, line in lines] == [
+        "events come faster than they are tested: rules less severe than Warning are not asked"
+    ]
+    made.turn()
+    made.turn(HOLD_S + 0.1)
+    assert made.kernel.levels == [0, 1]
 
 
 def test_the_counters_are_read_once_a_second() -> None:

@@ -26,7 +26,8 @@ class Run:
         for _ in range(max(1, round(seconds / TURN_S))):
             self.now_s += TURN_S
             self.cpu_s += cpu * TURN_S
-            self.levels.append(self.governor.decide(self.now_s, self.cpu_s, int(filled * RING)))
+            level = self.governor.decide(self.now_s, self.cpu_s, int(filled * RING), self.governor.level)
+            self.levels.append(level)
         return self.levels[-1]
 
     def seconds_until(self, level: int, *, filled: float = 0.0, cpu: float = 0.0, most_s: float = 1000.0) -> float:
@@ -46,6 +47,13 @@ def test_one_look_at_a_full_ring_is_enough(filled: float, level: int) -> None:
     run = Run()
     assert run.turn(TURN_S, filled=filled) == level
     assert run.governor.reason == "backlog"
+
+
+def test_a_level_that_the_kernel_raised_is_kept_and_lowered_here() -> None:
+    run = Run()
+    assert run.governor.decide(run.now_s, run.cpu_s, 0, 2) == 2
+    assert run.turn(HOLD_S / 2) == 2
+    assert run.seconds_until(1) < HOLD_S
 
 
 def test_a_backlog_that_shrinks_keeps_its_level_and_does_not_raise_it() -> None:
@@ -147,5 +155,5 @@ def test_the_window_is_bounded() -> None:
     run = Run(cpu_limit_percent=200)
     for _ in range(50_000):
         run.now_s += 0.0001
-        run.governor.decide(run.now_s, run.cpu_s, 0)
+        run.governor.decide(run.now_s, run.cpu_s, 0, 0)
     assert len(run.governor._samples) < 60

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from falco_py.engine.shedding import FILLED
 from falco_py.events import model, record
 from falco_py.kernel import decisions, learning, load, paths, pushdown, tables
 from falco_py.rules.priority import SHEDDING
@@ -141,6 +142,7 @@ def test_the_filter_has_the_same_classes_on_both_sides() -> None:
     assert (known["TRIE_KEY_BYTES"], known["NAME_KEY_BYTES"]) == (paths.TRIE_KEY_BYTES, paths.NAME_KEY_BYTES)
     assert _enum("IS_", "")["IS_OTHER"] == decisions.OTHER_KIND
     assert known["LEVELS"] == len(SHEDDING)
+    assert [(known["FIRST_EIGHTHS"] + n) / 8 for n in range(known["LEVELS"] - 1)] == list(FILLED)
     vectors = (
         7
         + known["LEVELS"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from falco_py.engine.shedding import FILLED
 from falco_py.events.event import Event
 from falco_py.events.record import KIND_SYSCALL, Header
 from falco_py.events.syscalls import ROWS
@@ -171,3 +172,60 @@ def test_the_kernel_never_sheds_what_starts_a_process(capture: Capture) -> None:
         assert told_of(capture, job) == ["execve"]
     finally:
         capture.shed(0)
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("steered", "level"), [(False, 0), (True, 1)], ids=["nobody lowers the level", "the level is lowered"]
+)
+def test_the_kernel_raises_the_level_by_itself_as_the_ring_fills(steered: bool, level: int) -> None:
+    loaded = Capture()
+    try:
+        loaded.want(("getppid",))
+        loaded.filter(graded(("DEBUG", f"evt.type = getppid and {MINE}")))
+        loaded.attach()
+        if steered:
+            loaded.shed(0)
+        fill()
+        assert loaded.level() == level
+        counters = loaded.counters()
+        waiting = loaded.events.pending() / loaded.events_bytes
+        if steered:
+            assert FILLED[0] <= waiting < FILLED[1]
+            assert counters.total_dropped == 0
+            assert counters.total_shed > 0
+        else:
+            assert waiting > 0.99
+            assert counters.total_shed == 0
+    finally:
+        loaded.close()
+
+
+@pytest.mark.live
+def test_each_level_comes_at_its_part_of_the_ring() -> None:
+    loaded = Capture()
+    try:
+        loaded.want(("getppid",))
+        loaded.filter(graded(("EMERGENCY", f"evt.type = getppid and {MINE}")))
+        loaded.attach()
+        loaded.shed(0)
+        seen = {}
+        while loaded.events.pending() < 0.95 * loaded.events_bytes:
+            fill(500)
+            seen.setdefault(loaded.level(), loaded.events.pending() / loaded.events_bytes)
+        del seen[0]
+        assert list(seen) == [1, 2, 3, 4]
+        assert list(seen.values()) == pytest.approx(list(FILLED), abs=0.02)
+    finally:
+        loaded.close()
+
+
+def fill(most: int = 200_000) -> None:
+    """Calls of a child, which nobody reads."""
+    pid = os.fork()
+    if pid == 0:
+        _libc.prctl(_PR_SET_NAME, NAME, 0, 0, 0)
+        for _ in range(most):
+            os.getppid()
+        os._exit(0)
+    os.waitpid(pid, 0)
