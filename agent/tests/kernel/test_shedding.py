@@ -202,20 +202,37 @@ def test_the_kernel_raises_the_level_by_itself_as_the_ring_fills(steered: bool, 
 
 
 @pytest.mark.live
-def test_each_level_comes_at_its_part_of_the_ring() -> None:
+def test_each_level_comes_at_its_part_of_the_ring(emergency: Capture) -> None:
+    seen: dict[int, float] = {}
+    while emergency.events.pending() < 0.95 * emergency.events_bytes:
+        fill(500)
+        seen.setdefault(emergency.level(), emergency.events.pending() / emergency.events_bytes)
+    del seen[0]
+    assert list(seen) == [1, 2, 3, 4]
+    assert list(seen.values()) == pytest.approx(list(FILLED), abs=0.02)
+
+
+@pytest.mark.live
+def test_the_kernel_never_lowers_the_level(emergency: Capture) -> None:
+    while emergency.level() == 0:
+        fill(500)
+    emergency.shed(3)
+    before = emergency.events.pending()
+    fill(500)
+    assert emergency.events.pending() > before
+    assert emergency.level() == 3
+
+
+@pytest.fixture
+def emergency() -> Iterator[Capture]:
+    """A ring that is filled by calls that are never shed."""
     loaded = Capture()
     try:
         loaded.want(("getppid",))
         loaded.filter(graded(("EMERGENCY", f"evt.type = getppid and {MINE}")))
         loaded.attach()
         loaded.shed(0)
-        seen = {}
-        while loaded.events.pending() < 0.95 * loaded.events_bytes:
-            fill(500)
-            seen.setdefault(loaded.level(), loaded.events.pending() / loaded.events_bytes)
-        del seen[0]
-        assert list(seen) == [1, 2, 3, 4]
-        assert list(seen.values()) == pytest.approx(list(FILLED), abs=0.02)
+        yield loaded
     finally:
         loaded.close()
 
