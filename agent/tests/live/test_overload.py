@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,10 +42,23 @@ RULES = """\
 """
 
 
+@dataclass
+class Flooded(Agent):
+    """Alerts of the flood are only counted: this side must not be what slows the agent down."""
+
+    count: int = 0
+
+    def _take_line(self, line: str) -> None:
+        if '"rule":"Flooded file"' in line:
+            self.count += 1
+        else:
+            super()._take_line(line)
+
+
 @contextmanager
 def flooded(
     tmp_path: Path, mark: str, probe: Path, *options: str, priority: str = "DEBUG"
-) -> Iterator[tuple[Agent, subprocess.Popen[bytes]]]:
+) -> Iterator[tuple[Flooded, subprocess.Popen[bytes]]]:
     """An agent, and a process that opens a file of a rule of `priority` as fast as it can."""
     file = tmp_path / "flooded"
     file.touch()
@@ -52,7 +66,7 @@ def flooded(
     rules = tmp_path / "rules.yaml"
     text = RULES.replace("FLOODED", str(file)).replace("BASE", f"{tmp_path}/canaries/").replace("MARK", mark)
     rules.write_text(text.replace("DEBUG", priority, 1), encoding="utf-8")
-    agent = Agent([rules], tmp_path / "agent", options)
+    agent = Flooded([rules], tmp_path / "agent", options)
     try:
         agent.start()
         flood = subprocess.Popen([probe, "flood", file, str(FLOOD_OPENS)])
@@ -126,9 +140,9 @@ def test_after_the_flood_all_rules_are_asked_again(tmp_path: Path, mark: str, pr
         flood.kill()
         flood.wait()
         expect_log(agent, "all rules are asked", 90)
-        before = len(agent.alerts)
+        before = agent.count
         (tmp_path / "flooded").read_bytes()
-        assert agent._wait(lambda: any(one.rule == "Flooded file" for one in agent.alerts[before:]), SOON_S)
+        assert agent._wait(lambda: agent.count > before, SOON_S)
 
 
 def test_the_share_of_cpu_is_kept(tmp_path: Path, mark: str, probe: Path) -> None:
