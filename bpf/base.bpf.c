@@ -163,13 +163,9 @@ int BPF_PROG(falco_sys_exit, struct pt_regs *regs, long ret)
 		extract(index, i);
 	}
 	send(&events, r, row->class);
+	raise_level();
 	return 0;
 }
-
-/* kernel/tables.py names the classes */
-#define CLASS_FORK 0
-#define CLASS_EXEC 1
-#define CLASS_PROC 6
 
 /* What was known of the process was of its last image. */
 static __always_inline void new_image(struct record *r)

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
     from .config import Config
     from .engine.alert import Alert
+    from .engine.drops import DropMonitor, Watched
     from .engine.loop import Loop
     from .kernel.accounts import Accounts
     from .kernel.load import Counters
     from .kernel.pushdown import Plan
+    from .kernel.reader import Reader
     from .rules.bundle import Bundle, Rule
 
 
@@ -129,6 +131,9 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
         log.info(f"{len(bundle.rules)} rules loaded; dry run, nothing is captured")
         return 0
 
+    from .engine.drops import DropMonitor
+    from .engine.guard import Guard
+    from .engine.shedding import Governor
     from .kernel.accounts import Accounts
     from .kernel.pushdown import Rule as Asked
     from .kernel.pushdown import needs_every_read, plan
@@ -149,17 +154,36 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
             f"{len(costly)} rules look at every file opened for reading, because their conditions name no path that "
             f"the kernel could compare: {', '.join(costly)}"
         )
-    filters = plan(Asked(rule.name, rule.event_types, rule.tree) for rule in bundle.rules)
+    filters = plan(Asked(rule.name, rule.event_types, rule.tree, rule.priority) for rule in bundle.rules)
     if widened := notice(filters.widened):
         log.notice(widened)
     accounts = Accounts(filters, bundle.rules)
+
+    def tell(alert: Alert) -> None:
+        if config.stdout_output_enabled:
+            out.write(alert.line(config))
+
+    monitor = DropMonitor(config.drops, watched_rules(bundle), tell)
+
+    def made(loop: Loop, reader: Reader) -> None:
+        governor = Governor(reader.capacity_bytes, config.cpu_limit_percent)
+        loop.duties.append(Guard(reader, monitor, governor, stop=loop.end))
+
     with (
         _status(lambda: accounts.snapshot(stats.by_rule)),
-        _watch(bundle, emit, filters, stop_after_s, accounts=accounts) as (loop, counters),
+        _watch(bundle, emit, filters, stop_after_s, made, accounts) as (loop, counters),
     ):
         out.flush()
-        _summary(stats, loop, counters, out)
-    return 0
+        _summary(stats, monitor, loop, counters, out)
+    return 1 if monitor.ended else 0
+
+
+def watched_rules(bundle: Bundle) -> list[Watched]:
+    """What each rule may miss when events are lost."""
+    from .engine.drops import Watched
+    from .kernel.tables import classes_of
+
+    return [Watched(rule.name, rule.priority, classes_of(rule.event_types)) for rule in bundle.rules]
 
 
 @contextmanager
@@ -183,13 +207,13 @@ def _watch(
     emit: Callable[[Rule, Alert], bool],
     filters: Plan,
     stop_after_s: float | None,
-    made: Callable[[Loop], None] = lambda _: None,
+    made: Callable[[Loop, Reader], None],
     accounts: Accounts | None = None,
 ) -> Iterator[tuple[Loop, Counters]]:
     """Captures and tests events until a signal, the time, or `emit`, which gives True when it wants no more.
 
     The block runs when capture has ended; its memory is held until the block ends. `filters`: what the kernel may
-    drop; `made` gets the loop before it runs, `accounts` what events cost. Raises kernel.host.HostError.
+    drop; `made` gets the loop and its reader before it runs, `accounts` what events cost. Raises kernel.host.HostError.
     """
     from .engine.loop import Loop
     from .kernel import host
@@ -218,7 +242,7 @@ def _watch(
         accounts.learner = learner
         accounts.tested = lambda: loop.events
         loop.measure_with(accounts.measure)
-    made(loop)
+    made(loop, reader)
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         loop.stop = True
@@ -266,6 +290,9 @@ def record(
     """
     from dataclasses import replace
 
+    from .config import Drops
+    from .engine.drops import DropMonitor
+    from .engine.guard import Guard
     from .kernel.pushdown import everything
     from .trials.record import Recorder, read_by
 
@@ -277,25 +304,24 @@ def record(
     matchers = {name: recorder.matcher(bundle.matchers.get(name), firing) for name in chosen}
     watched = replace(bundle, matchers=matchers, event_types=frozenset(matchers))
 
-    def made(loop: Loop) -> None:
-        def stop() -> None:
-            loop.stop = True
-
-        recorder.full = stop
+    def made(loop: Loop, reader: Reader) -> None:
+        recorder.full = loop.end
+        loop.duties.append(Guard(reader, DropMonitor(Drops(threshold=0, actions=("log",), rate=1), (), lambda _: None)))
 
     with _watch(watched, lambda _rule, _alert: False, everything(), stop_after_s, made):
         pass
     return recorder.count
 
 
-def _summary(stats: Stats, loop: Loop, counters: Counters, out: Stdout) -> None:
+def _summary(stats: Stats, monitor: DropMonitor, loop: Loop, counters: Counters, out: Stdout) -> None:
     if not out.closed:
         sys.stdout.write(stats.summary())
         sys.stdout.flush()
     lost = any(counters.dropped.values())
-    sys.stderr.write(drop_summary(max(loop.drop_occurrences, int(lost))))
-    by_class = ", ".join(f"{name} {count}" for name, count in counters.dropped.items())
-    sys.stderr.write(f"   - dropped by class: {by_class}\n")
+    sys.stderr.write(drop_summary(max(monitor.occurrences, int(lost)), monitor.actions))
+    for what, counts in (("dropped", counters.dropped), ("shed", counters.shed)):
+        by_class = ", ".join(f"{name} {count}" for name, count in counts.items())
+        sys.stderr.write(f"   - {what} by class: {by_class}\n")
     sys.stderr.write(
         f"   - events told by the kernel: {counters.total_sent}, tested: {loop.events}, "
         f"not decoded or failed: {loop.failures}\n"

@@ -60,6 +60,9 @@ class Log:
         except OSError:
             self.lost += 1
 
+    def critical(self, message: str) -> None:
+        self.write(Level.CRITICAL, message)
+
     def error(self, message: str) -> None:
         self.write(Level.ERROR, message)
 

@@ -46,6 +46,76 @@ static __always_inline void vector_and(struct vector *a, struct vector *b)
 		a->w[i] &= b->w[i];
 }
 
+static __always_inline void vector_without(struct vector *a, struct vector *b)
+{
+#pragma unroll
+	for (int i = 0; i < VECTOR_WORDS; i++)
+		a->w[i] &= ~b->w[i];
+}
+
+/*
+ * When user space cannot keep up: the clauses of rules that are not severe enough for the level are taken from `open`. Whether
+ * something is left. What starts a process is never shed, so that no record is left without its process.
+ */
+static __always_inline bool left_at_level(struct row *row, struct path_buf *p, struct slot *rules,
+					  struct vector *open)
+{
+	u32 level = control.level;
+
+	p->shedding = 0;
+	p->lost = 0;
+	if (!level || row->class <= CLASS_EXEC)
+		return true;
+	level = clamped(level, LEVELS - 1);
+	p->shed = *open;
+	vector_without(&p->shed, &rules->levels[level]);
+	if (!vector_any(&p->shed))
+		return true;
+	vector_and(open, &rules->levels[level]);
+	p->shedding = 1;
+	p->lost = vector_meets(&p->shed, &rules->any_path) || !vector_any(open);
+	return vector_any(open);
+}
+
+/*
+ * Called when a record was sent. The level rises here, because the ring may be full before user space looks again; it is user
+ * space that lowers it, and where nobody does (`steered`) it stays.
+ */
+static __always_inline void raise_level(void)
+{
+	u64 eighths;
+	u32 level;
+
+	if (!control.steered)
+		return;
+	eighths = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) / (EVENTS_BYTES / 8);
+	if (eighths < FIRST_EIGHTHS)
+		return;
+	level = eighths - FIRST_EIGHTHS + 1;
+	if (level > LEVELS - 1)
+		level = LEVELS - 1;
+	if (level > control.level)
+		control.level = level;
+}
+
+/* A call that is dropped, counted when a rule that was shed could have matched it. */
+static __always_inline int dropped(struct row *row, struct path_buf *p)
+{
+	if (p->lost)
+		cpu_counters()->shed[row->class & (COUNTER_CLASSES - 1)]++;
+	return DROP;
+}
+
+/* Whether something of `open` holds where the clauses of `found` do; what was shed does not count, but is remembered. */
+static __always_inline bool holds(struct path_buf *p, struct vector *found, struct vector *open)
+{
+	if (vector_meets(found, open))
+		return true;
+	if (p->shedding && vector_meets(found, &p->shed))
+		p->lost = 1;
+	return false;
+}
+
 static __always_inline u32 slot_number(void)
 {
 	return control.generation & (SLOTS - 1);
@@ -69,10 +139,10 @@ static __always_inline bool path_hits(struct path_buf *p, u32 start, u32 slot, s
 	*(u32 *)key = TRIE_KEY_BYTES * 8;
 	key[sizeof(u32)] = slot;
 	found = bpf_map_lookup_elem(&paths, key);
-	return found && vector_meets(found, open);
+	return found && holds(p, found, open);
 }
 
-static __always_inline bool name_hits(u64 name, u32 slot, struct vector *open)
+static __always_inline bool name_hits(struct path_buf *p, u64 name, u32 slot, struct vector *open)
 {
 	struct name_key key = { .slot = slot };
 	struct vector *found;
@@ -80,7 +150,7 @@ static __always_inline bool name_hits(u64 name, u32 slot, struct vector *open)
 	if (bpf_probe_read_kernel_str(key.name, sizeof(key.name), (void *)name) < 0)
 		return true;
 	found = bpf_map_lookup_elem(&names, &key);
-	return found && vector_meets(found, open);
+	return found && holds(p, found, open);
 }
 
 /* 1 or 0 without a branch: each branch in a loop is another path for the verifier. Both below 2^31. */
@@ -190,10 +260,12 @@ static __always_inline bool same_path(struct path_buf *p, u32 start, u32 passed,
 
 #define PASSED_AT (PATH_BYTES + 8) /* an absolute path as passed, with room in front */
 
-/* Last components are looked up only where a clause that is still open names one. */
-static __always_inline bool wants_names(u32 slot, struct vector *open)
+/* Last components are looked up only where a clause that is still open, or was until it was shed, names one. */
+static __always_inline bool wants_names(struct path_buf *p, u32 slot, struct vector *open)
 {
-	return vector_meets(open, &control.slots[slot & (SLOTS - 1)].named);
+	struct vector *named = &control.slots[slot & (SLOTS - 1)].named;
+
+	return vector_meets(open, named) || (p->shedding && vector_meets(&p->shed, named));
 }
 
 /*
@@ -244,14 +316,15 @@ static __always_inline int filter_passed(struct record *r, struct row *row, stru
 		if (bpf_probe_read_user_str(&p->b[at], SCAN_BYTES, (void *)from) <= 0)
 			return KEEP;
 	}
-	if (!wants_names(slot, open) && looks_plain(p, at))
+	if (!wants_names(p, slot, open) && looks_plain(p, at))
 		return path_hits(p, start, slot, open) ? KEEP : DROP;
 	if (!scan_passed(p, at, at == PASSED_AT))
 		return KEEP;
 	if (path_hits(p, start, slot, open))
 		return KEEP;
-	return name_hits((u64)&p->b[bounded(p->last_slash + 1, 2 * PATH_BYTES)], slot, open) ? KEEP
-											     : DROP;
+	return name_hits(p, (u64)&p->b[bounded(p->last_slash + 1, 2 * PATH_BYTES)], slot, open)
+		       ? KEEP
+		       : DROP;
 }
 
 static __always_inline void vector_or(struct vector *a, struct vector *b)
@@ -269,6 +342,14 @@ static __always_inline struct top_entry *left_of_top(struct path_buf *p, u32 slo
 	p->top.slot = slot;
 	found = bpf_map_lookup_elem(&tops, &p->top);
 	return found ?: &control.slots[slot & (SLOTS - 1)].other_top;
+}
+
+/* Whether a clause that is open, or was until it was shed, names a path with this first component. */
+static __always_inline bool is_placed(struct path_buf *p, struct vector *open,
+				      struct top_entry *top)
+{
+	return vector_meets(open, &top->placed) ||
+	       (p->shedding && vector_meets(&p->shed, &top->placed));
 }
 
 /* Cuts path_buf.top at its first slash; false when the component goes on. */
@@ -389,10 +470,11 @@ static __always_inline int filter_tops(struct record *r, struct row *row, struct
 	if (of_file && of_file != of_passed)
 		vector_or(&left, &of_file->left);
 	vector_and(open, &left);
-	if (!vector_any(open))
+	if (p->shedding)
+		vector_and(&p->shed, &left);
+	if (!vector_any(open) && !(p->shedding && vector_any(&p->shed)))
 		return TOPS_DROP;
-	if (vector_meets(open, &of_passed->placed) ||
-	    (of_file && vector_meets(open, &of_file->placed)))
+	if (is_placed(p, open, of_passed) || (of_file && is_placed(p, open, of_file)))
 		return TOPS_OPEN;
 	return file && ends_in(p, at, n - 1, file) ? TOPS_NAMES : TOPS_OPEN;
 }
@@ -572,8 +654,8 @@ static __always_inline void left_of_task(struct slot *rules, u32 slot, struct ve
 }
 
 /*
- * Whether some rule could match a call. Cheap first: event type, result, flags, argument; who does it; what an fd is; the
- * path of an open last. A global function, verified once; the call's facts lie in this CPU's record.
+ * Whether some rule could match a call. Cheap first: event type, result, flags, argument; what an fd is; who does it; what is
+ * shed; the path of an open last. A global function, verified once; the call's facts lie in this CPU's record.
  */
 __attribute__((noinline)) int call_filter(u32 row_index)
 {
@@ -610,13 +692,13 @@ __attribute__((noinline)) int call_filter(u32 row_index)
 		return DROP;
 	if (vector_meets(&open, &rules->any_path) || !(row->flags & ROW_OPEN)) {
 		left_of_task(rules, slot, &open);
-		if (!(row->flags & ROW_OPEN))
-			return vector_any(&open) ? KEEP : DROP;
-		if (vector_meets(&open, &rules->any_path))
-			return KEEP;
 		if (!vector_any(&open))
 			return DROP;
 	}
+	if (!left_at_level(row, p, rules, &open))
+		return dropped(row, p);
+	if (!(row->flags & ROW_OPEN) || vector_meets(&open, &rules->any_path))
+		return KEEP;
 	if (r->h.ret >= 0) {
 		file = file_of(r->h.ret);
 		if (!file)
@@ -624,12 +706,13 @@ __attribute__((noinline)) int call_filter(u32 row_index)
 	}
 	tops_say = filter_tops(r, row, p, &open, slot, file);
 	if (tops_say == TOPS_DROP)
-		return DROP;
+		return dropped(row, p);
 	if (file) {
 		if (tops_say == TOPS_NAMES) {
 			u64 at = (u64)READ_AT(struct file, file, f_path.dentry);
 
-			if (!name_hits((u64)READ_AT(struct dentry, at, d_name.name), slot, &open))
+			if (!name_hits(p, (u64)READ_AT(struct dentry, at, d_name.name), slot,
+				       &open))
 				return DROP;
 			left_of_task(rules, slot, &open);
 			return vector_any(&open) ? KEEP : DROP;
@@ -641,13 +724,13 @@ __attribute__((noinline)) int call_filter(u32 row_index)
 		p->b[PATH_BYTES] = 0;
 		if (path_hits(p, resolved, slot, &open))
 			return KEEP;
-		if (wants_names(slot, &open)) {
+		if (wants_names(p, slot, &open)) {
 			dentry = BPF_CORE_READ(file, f_path.dentry);
-			if (name_hits((u64)BPF_CORE_READ(dentry, d_name.name), slot, &open))
+			if (name_hits(p, (u64)BPF_CORE_READ(dentry, d_name.name), slot, &open))
 				return KEEP;
 		}
 	}
-	return filter_passed(r, row, p, &open, slot, resolved);
+	return filter_passed(r, row, p, &open, slot, resolved) ? KEEP : dropped(row, p);
 }
 
 #endif

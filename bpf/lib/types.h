@@ -232,6 +232,7 @@ struct record {
 	u32 compat;
 };
 
+/* A set of clauses, see below. */
 #define VECTOR_WORDS 8 /* 512 clauses */
 
 /* The first component of a path; longer ones are not decided. */
@@ -264,6 +265,10 @@ struct path_buf {
 	volatile u32 length;
 	volatile u32 last_slash;
 	struct top_key top; /* where top_walk() puts what it finds */
+	/* Of the call in hand: whether the level took clauses away, which, and whether one of them could hold. */
+	u32 shedding;
+	u32 lost;
+	struct vector shed;
 };
 
 /*
@@ -343,6 +348,10 @@ enum fd_kind {
 #define VALUE_NONE 255
 #define VALUES	   256
 
+/* Of shedding: at level 0 all rules are asked, at each further one only those that are more severe. */
+#define LEVELS	      5
+#define FIRST_EIGHTHS 2 /* of the ring that wait: level 1; one more for each further level */
+
 /* One set of rules. `asks_*`: the clauses that ask something of a fact. */
 struct slot {
 	struct vector any_path;	    /* clauses that hold for any path */
@@ -357,28 +366,37 @@ struct slot {
 	struct vector other_comm; /* of a thread with a name that no clause has */
 	struct vector other_port;
 	struct vector other_address;
+	struct vector levels[LEVELS]; /* what is asked at each level of shedding */
 	struct vector results[RESULT_CLASSES];
 	struct vector opens[OPEN_CLASSES];
 	struct vector kinds[FD_KINDS];
 	struct vector rows[2 * MAX_SYSCALLS];
 };
 
+/* kernel/tables.py names the classes */
+#define CLASS_FORK 0
+#define CLASS_EXEC 1
+#define CLASS_PROC 6
+
 /* One row a CPU, so that no two CPUs share a cache line. */
 #define COUNTER_CLASSES 8
 struct counters {
 	u64 sent[COUNTER_CLASSES];
 	u64 dropped[COUNTER_CLASSES];
+	u64 shed[COUNTER_CLASSES];
 	u64 errors[8];
 };
 
 /*
  * What user space maps (the .bss): `wanted` says for each number which calling conventions some rule, or the process table,
- * needs; `self` is the agent, whose own calls are not told.
+ * needs; `self` is the agent, whose own calls are not told; `level` is how much is shed.
  */
 struct control {
 	u8 wanted[MAX_SYSCALLS];
 	u32 self;
 	u32 generation; /* its last bit is the slot in use */
+	u32 level;
+	u32 steered; /* user space lowers the level */
 	struct counters cpu[MAX_CPUS];
 	struct slot slots[SLOTS];
 };

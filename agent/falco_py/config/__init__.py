@@ -5,7 +5,18 @@
 """
 
 from .load import DEFAULT_FILE, load
-from .model import PRIORITIES, AppendOutput, Config, Match
+from .model import PRIORITIES, AppendOutput, Config, Drops, Match
 from .problem import ConfigError, Place, Problem
 
-__all__ = ["DEFAULT_FILE", "PRIORITIES", "AppendOutput", "Config", "ConfigError", "Match", "Place", "Problem", "load"]
+__all__ = [
+    "DEFAULT_FILE",
+    "PRIORITIES",
+    "AppendOutput",
+    "Config",
+    "ConfigError",
+    "Drops",
+    "Match",
+    "Place",
+    "Problem",
+    "load",
+]

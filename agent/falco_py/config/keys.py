@@ -76,7 +76,6 @@ _NO_METRICS = "there are no metrics yet"
 _NO_WEB = "there is no web server yet"
 _NO_CAPTURE = "nothing is captured"
 _NO_PLUGINS = "plugins are not loaded"
-_NO_DROPS_ACTIONS = "drops are counted and told at the end"
 _OWN_BUFFERS = "the agent sizes its own buffers"
 _OWN_SELECTION = "the syscalls watched are those the rules need"
 _OWN_STATE = "the agent uses its own bound"
@@ -161,6 +160,7 @@ _ROWS: Final = (
     _bool("engine.modern_ebpf.drop_failed_exit", False, "failed syscalls are seen as well"),
     _bool("engine.modern_ebpf.disable_iterators", False),
     _text("engine.replay.capture_file", ""),
+    Key("engine.falco_py.cpu_limit_percent", Kind.NUMBER, 0, at_least=0),  # ours; of one core, 0 is no limit
     _bool("capture.enabled", False, _NO_CAPTURE),
     _text("capture.path_prefix", "/tmp/falco"),
     _text("capture.mode", "rules", choices=("rules", "all_rules")),
@@ -178,26 +178,11 @@ _ROWS: Final = (
     _int("falco_libs.snaplen", 80, _OWN_STATE),
     # What the agent tells of itself.
     _int("syscall_event_timeouts.max_consecutives", 1000, "a quiet machine is not told of", least=1),
-    Key(
-        "syscall_event_drops.threshold",
-        Kind.NUMBER,
-        0.1,
-        at_least=0,
-        at_most=1,
-        instead=_NO_DROPS_ACTIONS,
-        quiet=(0.1,),
-    ),
-    Key(
-        "syscall_event_drops.actions",
-        Kind.TEXTS,
-        ("log", "alert"),
-        choices=("ignore", "log", "alert", "exit"),
-        instead=_NO_DROPS_ACTIONS,
-        quiet=(("log", "alert"), ("ignore",)),
-    ),
-    Key("syscall_event_drops.rate", Kind.NUMBER, 0.03333, at_least=0, instead=_NO_DROPS_ACTIONS, quiet=(0.03333,)),
-    Key("syscall_event_drops.max_burst", Kind.NUMBER, 1, at_least=0, instead=_NO_DROPS_ACTIONS, quiet=(1,)),
-    _bool("syscall_event_drops.simulate_drops", False, "no drops are made up"),
+    Key("syscall_event_drops.threshold", Kind.NUMBER, 0.1, at_least=0, at_most=1),
+    Key("syscall_event_drops.actions", Kind.TEXTS, ("log", "alert"), choices=("ignore", "log", "alert", "exit")),
+    Key("syscall_event_drops.rate", Kind.NUMBER, 0.03333, at_least=0),
+    Key("syscall_event_drops.max_burst", Kind.NUMBER, 1, at_least=0),
+    _bool("syscall_event_drops.simulate_drops", False),
     _bool("webserver.enabled", True, _NO_WEB, quiet=(False,)),
     _int("webserver.threadiness", 0, _NO_WEB),
     _int("webserver.listen_port", 8765, _NO_WEB, most=65535),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from ..log import Level
 from .keys import KEYS, LOG_LEVELS, PRIORITIES, SECTIONS, Key, Kind, Value
-from .model import AppendOutput, Config, Match, Selection
+from .model import AppendOutput, Config, Drops, Match, Selection
 from .problem import ConfigError, Place, Problem, nearest
 from .tree import Mapping, Node, Scalar, Sequence, parse, steps, with_value
 
@@ -188,6 +188,7 @@ class _Reader:
         append_output = self._append_output()
         static_fields = self._static_fields()
         rules = self._selections()
+        drops = self._drops()
         if not self.problems and not self._value("stdout_output.enabled"):
             place = self.nodes["stdout_output.enabled"].place
             hint = "Set stdout_output.enabled to true."
@@ -210,6 +211,8 @@ class _Reader:
             time_format_iso_8601=bool(self._value("time_format_iso_8601")),
             buffered_outputs=bool(self._value("buffered_outputs")),
             stdout_output_enabled=True,
+            drops=drops,
+            cpu_limit_percent=self._number("engine.falco_py.cpu_limit_percent"),
             log_stderr=bool(self._value("log_stderr")),
             log_level=Level(level),
             append_output=append_output,
@@ -318,6 +321,24 @@ class _Reader:
                 else:
                     made.append(Selection(word == "enable", tag=value.text))
         return tuple(made)
+
+    def _number(self, name: str) -> float:
+        return float(cast("float", self._value(name)))
+
+    def _drops(self) -> Drops:
+        actions = cast("tuple[str, ...]", self._value("syscall_event_drops.actions"))
+        for before, action in enumerate(actions):
+            if action != "ignore" and "ignore" in actions[:before]:  # as in Falco, only in this order
+                message = f'syscall event drop action "{action}" does not make sense with the "ignore" action'
+                self._problem(self.nodes["syscall_event_drops.actions"], message, "Leave out one of the two.")
+                break
+        return Drops(
+            threshold=self._number("syscall_event_drops.threshold"),
+            actions=actions,
+            rate=self._number("syscall_event_drops.rate"),
+            max_burst=self._number("syscall_event_drops.max_burst"),
+            simulate=bool(self._value("syscall_event_drops.simulate_drops")),
+        )
 
     def _append_output(self) -> tuple[AppendOutput, ...]:
         node = self.nodes.get("append_output")

@@ -12,7 +12,7 @@ from typing import Final
 from ..log import Level
 from .keys import KEYS, PRIORITIES
 
-__all__ = ["DEFAULT_RULES_FILES", "PRIORITIES", "AppendOutput", "Config", "Match", "Selection"]
+__all__ = ["DEFAULT_RULES_FILES", "PRIORITIES", "AppendOutput", "Config", "Drops", "Match", "Selection"]
 
 _RULES_FILES = KEYS["rules_files"].default
 assert isinstance(_RULES_FILES, tuple)
@@ -54,6 +54,17 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Drops:
+    """What is done about lost events: `syscall_event_drops`."""
+
+    threshold: float = 0.1  # of what happened in a second
+    actions: tuple[str, ...] = ("log", "alert")
+    rate: float = 0.03333  # actions a second, after `max_burst` at once
+    max_burst: float = 1.0
+    simulate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     files: tuple[str, ...] = ()  # what was read
     rules_files: tuple[str, ...] = DEFAULT_RULES_FILES
@@ -69,6 +80,8 @@ class Config:
     time_format_iso_8601: bool = False
     buffered_outputs: bool = False
     stdout_output_enabled: bool = True
+    drops: Drops = field(default_factory=Drops)
+    cpu_limit_percent: float = 0.0  # of one core; 0 is no limit
     log_stderr: bool = True
     log_level: Level = Level.INFO
     append_output: tuple[AppendOutput, ...] = ()

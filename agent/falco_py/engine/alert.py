@@ -82,6 +82,27 @@ class Alert:
         return self.json(config) if config.json_output else self.text(config.time_format_iso_8601)
 
 
+@dataclass(frozen=True, slots=True)
+class InternalAlert(Alert):
+    """What the agent has to say of itself. `fields` are texts; text alerts show them, JSON has no tags."""
+
+    def _line(self, iso: bool) -> str:
+        when = iso_time(self.ts_ns) if iso else clock_time(self.ts_ns)
+        fields = " ".join(f"{key}={json_line(value)}" for key, value in sorted(self.fields.items()))
+        return f"{when}: {PRIORITIES[self.priority]} {self.message} ({fields})"
+
+    def json(self, config: Config) -> str:
+        return json_line({
+            "hostname": self.hostname,
+            "output": self.message,
+            "output_fields": dict(self.fields),
+            "priority": PRIORITIES[self.priority],
+            "rule": self.rule,
+            "source": self.source,
+            "time": utc_time(self.ts_ns),
+        })  # fmt: skip
+
+
 def clock_time(ts_ns: int) -> str:
     """`HH:MM:SS.nnnnnnnnn`, local."""
     seconds, ns = divmod(ts_ns, _NS)

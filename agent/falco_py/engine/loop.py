@@ -54,7 +54,6 @@ class Source(Protocol):
     def batch(self) -> list[tuple[Header, bytes]]: ...
     def wait(self, timeout_s: float) -> None: ...
     def backlog(self) -> int: ...
-    def dropped(self) -> int: ...
 
 
 class Loop:
@@ -78,12 +77,11 @@ class Loop:
         self.table = table
         self.emit = emit
         self.wasted = wasted
+        self.duties: list[Callable[[], None]] = []  # called at each turn, between two batches
         self.stop = False
         self.events = 0
         self.records = 0
         self.failures = 0
-        self.drop_occurrences = 0
-        self._dropped = 0
         self._failed_types: set[str] = set()
         self._socket_names = SocketNames()
         self._next_housekeeping = 0
@@ -99,12 +97,17 @@ class Loop:
             if batch:
                 self.handle(batch)
             self._housekeep()
+            for duty in self.duties:
+                duty()
             if until is not None and now >= until:
                 return
             if not batch:
                 self.source.wait(IDLE_WAIT_S if until is None else max(0.0, min(IDLE_WAIT_S, until - now)))
             elif self.source.backlog() < _PENDING_BYTES:
                 time.sleep(DRAIN_PAUSE_S)
+
+    def end(self) -> None:
+        self.stop = True
 
     def drain(self) -> None:
         """What is still in the rings, once."""
@@ -233,11 +236,6 @@ class Loop:
         self._next_housekeeping = now + HOUSEKEEPING_NS
         clock.refresh()
         self.table.purge(now)
-        dropped = self.source.dropped()
-        if dropped > self._dropped:
-            self.drop_occurrences += 1
-            log.error(f"{dropped - self._dropped} events dropped in the last second: the ring was full")
-            self._dropped = dropped
 
 
 def alert_of(rule: Rule, event: Event) -> Alert:

@@ -43,12 +43,13 @@ OBJECTS = Path(__file__).parent / "objects"
 PROGRAMS = ("falco_exec", "falco_fork", "falco_exit", "falco_sys_exit")
 
 MAX_CPUS = 512
-_COUNTER_WORDS = 24  # struct counters: sent, dropped and errors, eight each
+_COUNTER_WORDS = 32  # struct counters: sent, dropped, shed and errors, eight each
 _ERRORS = ("scratch", "number", "full", "fd")
 # struct control of bpf/lib/types.h
 _SELF_OFFSET = MAX_SYSCALLS
 _GENERATION_OFFSET = MAX_SYSCALLS + 4
-_COUNTERS_OFFSET = MAX_SYSCALLS + 8
+_LEVEL_OFFSET = MAX_SYSCALLS + 8
+_COUNTERS_OFFSET = MAX_SYSCALLS + 16
 _SLOTS_OFFSET = _COUNTERS_OFFSET + MAX_CPUS * _COUNTER_WORDS * 8
 _SLOTS = 2
 _SETTLE_S = 0.05
@@ -58,10 +59,14 @@ _NR_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Records since the load, by class (kernel.tables.CLASSES); `errors` by place."""
+    """Records since the load, by class (kernel.tables.CLASSES); `errors` by place.
+
+    `dropped`: the ring was full; `shed`: calls that only rules could match which were not asked (Capture.shed).
+    """
 
     sent: dict[str, int]
     dropped: dict[str, int]
+    shed: dict[str, int]
     errors: dict[str, int]
 
     @property
@@ -71,6 +76,10 @@ class Counters:
     @property
     def total_dropped(self) -> int:
         return sum(self.dropped.values())
+
+    @property
+    def total_shed(self) -> int:
+        return sum(self.shed.values())
 
 
 @contextlib.contextmanager
@@ -123,8 +132,9 @@ class Capture:
         struct.pack_into("=I", self._bss, _SELF_OFFSET, own_pid)
         self.life_fd: int = self._object["life"].get_fd()
         self.events_fd: int = self._object["events"].get_fd()
+        self.events_bytes: int = self._object["events"].get_max_entries()
         self.life = Ring(self.life_fd, self._object["life"].get_max_entries(), Header)
-        self.events = Ring(self.events_fd, self._object["events"].get_max_entries(), Header)
+        self.events = Ring(self.events_fd, self.events_bytes, Header)
         self._attached: list[Any] = []
         self.generation = 0
         self._keys: list[tuple[Any, Any]] = []  # (map, key) of what the slot in use holds
@@ -169,6 +179,19 @@ class Capture:
             table.delete_elem(key)
         self._keys = [(table, key) for table, key, _ in tables]
         self.generation = generation
+
+    def shed(self, level: int) -> None:
+        """From now on only rules of at least the severity `rules.priority.SHEDDING[level]` are asked in the kernel.
+
+        From the first call on the kernel raises the level by itself as the ring fills, and relies on its being lowered
+        here.
+        """
+        struct.pack_into("=II", self._bss, _LEVEL_OFFSET, level, 1)
+
+    def level(self) -> int:
+        """The level of shedding in force."""
+        made: int = struct.unpack_from("=I", self._bss, _LEVEL_OFFSET)[0]
+        return made
 
     def _settle(self) -> None:
         """Returns when no program runs any more that read the generation before."""
@@ -217,7 +240,8 @@ class Capture:
         return Counters(
             sent=dict(zip(CLASSES, sums[:n], strict=True)),
             dropped=dict(zip(CLASSES, sums[n : 2 * n], strict=True)),
-            errors=dict(zip(_ERRORS, sums[2 * n :], strict=False)),
+            shed=dict(zip(CLASSES, sums[2 * n : 3 * n], strict=True)),
+            errors=dict(zip(_ERRORS, sums[3 * n :], strict=False)),
         )
 
     def close(self) -> None:

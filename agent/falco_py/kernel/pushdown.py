@@ -13,6 +13,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..rules.priority import SHEDDING, Priority
 from .decisions import (
     KINDS,
     OPEN_CLASSES,
@@ -36,7 +37,7 @@ from .decisions import (
 )
 from .formulas import AllOf, Clause, Fact, Formula, Group, Leaf, clauses_of, possible
 from .paths import NAME_KEY_BYTES, TRIE_KEY_BYTES, Pattern, Patterns, more_telling, patterns_of, raw
-from .tables import UNKNOWN_OPEN
+from .tables import NEVER_SHED, UNKNOWN_OPEN
 from .widening import Reason, Widening
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class Plan:
     tops: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     other_top: tuple[int, int] = (0, 0)
     path_lengths: tuple[int, ...] = ()  # of the keys of `paths`, longest first
+    levels: list[int] = field(default_factory=lambda: [EVERY_CLAUSE] * len(SHEDDING))
     of_name: _Asked = field(default_factory=lambda: _Asked((), Fact.NAME))
     widened: list[Widening] = field(default_factory=list)
 
@@ -138,13 +140,15 @@ class Plan:
             left &= self.values.get((call.event, call.value), EVERY_CLAUSE)
         return left if call.process is None else left & call.process
 
-    def keeps(self, call: Call) -> bool:
-        """What the kernel program decides; for tests and for explaining."""
-        return bool(self.left(call))
+    def keeps(self, call: Call, level: int = 0) -> bool:
+        """What the kernel program decides at a level of shedding; for tests and for explaining."""
+        return bool(self.left(call, level))
 
-    def left(self, call: Call) -> int:
+    def left(self, call: Call, level: int = 0) -> int:
         """The clauses on whose account a call is told."""
         left = self.open_clauses(call)
+        if call.event not in NEVER_SHED:
+            left &= self.levels[level]
         if not left or call.spellings is None:
             return left
         tops = hit = 0
@@ -174,6 +178,7 @@ class Rule(NamedTuple):
     name: str
     event_types: frozenset[str]
     tree: Node
+    priority: int = Priority.EMERGENCY
 
 
 def everything() -> Plan:
@@ -192,7 +197,9 @@ def plan(rules: Iterable[Rule]) -> Plan:
     """The filter for these rules."""
     numbered: dict[Clause, list[str]] = {}
     widened: list[Widening] = []
+    severity: dict[str, int] = {}
     for rule in rules:
+        severity[rule.name] = min(rule.priority, severity.get(rule.name, rule.priority))
         notes: list[Widening] = []
         for clause in clauses_of(rule.tree, rule.event_types, notes):
             numbered.setdefault(clause, []).append(rule.name)
@@ -202,6 +209,10 @@ def plan(rules: Iterable[Rule]) -> Plan:
     for number, clause in enumerate(made.clauses):
         for fact, _ in clause.parts:
             made.asks[fact] |= 1 << number
+    for level, least in enumerate(SHEDDING):
+        made.levels[level] = sum(
+            1 << number for number, names in enumerate(made.rules) if min(severity[name] for name in names) <= least
+        )
     _fill(made)
     _fill_paths(made)
     return made
@@ -406,6 +417,7 @@ def pack_slot(made: Plan, rows: Sequence[str | None]) -> bytes:
         made.other_comm,
         made.other_port,
         made.other_address,
+        *made.levels,
         *made.results,
         *made.opened,
         *made.kinds,

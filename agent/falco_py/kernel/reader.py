@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from ..events.record import Header
-    from .load import Capture
+    from .load import Capture, Counters
 
 Record = tuple["Header", bytes]
 
-BATCH = 4096  # system calls a batch, so that the loop looks at its other duties in between
+BATCH = 1024  # system calls a batch, so that the loop looks at its other duties in between, shedding among them
 
 
 class Reader:
@@ -65,9 +65,19 @@ class Reader:
         """Bytes of system calls not yet read."""
         return self._events.pending()
 
-    def dropped(self) -> int:
-        """Records lost since the start because a ring was full."""
-        return self._capture.counters().total_dropped
+    @property
+    def capacity_bytes(self) -> int:
+        """What the ring of the system calls holds."""
+        return self._capture.events_bytes
+
+    def shed(self, level: int) -> None:
+        self._capture.shed(level)
+
+    def level(self) -> int:
+        return self._capture.level()
+
+    def counters(self) -> Counters:
+        return self._capture.counters()
 
     def close(self) -> None:
         self._poll.close()

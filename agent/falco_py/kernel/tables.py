@@ -30,6 +30,8 @@ ROW_SIZE = 8 + 4 * MAX_OPS
 
 # Falco's names of the drop counters, in the order of `class` in struct row.
 CLASSES = ("clone_fork", "execve", "connect", "open", "dir_file", "close", "proc", "other_interest")
+# CLASS_FORK and CLASS_EXEC: what starts a process is never shed.
+NEVER_SHED = frozenset(("clone", "clone3", "fork", "vfork", "execve", "execveat"))
 
 _CLASS_OF = {
     **dict.fromkeys(("clone", "clone3", "fork", "vfork"), 0),
@@ -110,6 +112,11 @@ def class_of(row: Row) -> int:
     if row.category == "file":
         return 4
     return 6 if row.category in ("process", "user", "signal") else 7
+
+
+def classes_of(event_types: Iterable[str]) -> frozenset[str]:
+    """The classes by which calls of these event types are counted."""
+    return frozenset(CLASSES[class_of(ROWS[name])] for name in event_types if name in ROWS)
 
 
 def pack_row(row: Row) -> bytes:

@@ -31,3 +31,7 @@ class Priority(IntEnum):
         """The priority of any letter case, `info` included; None when there is no such priority."""
         word = text.upper()
         return cls.INFORMATIONAL if word == "INFO" else cls.__members__.get(word)
+
+
+SHEDDING = (Priority.DEBUG, Priority.NOTICE, Priority.WARNING, Priority.ERROR, Priority.CRITICAL)
+"""Of each level of shedding: the least severe rules that are still asked. LEVELS of them, bpf/lib/types.h."""

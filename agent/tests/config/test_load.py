@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falco_py.config import AppendOutput, Config, ConfigError, Match, load
+from falco_py.config import AppendOutput, Config, ConfigError, Drops, Match, load
 from falco_py.config.keys import KEYS, SECTIONS
 from falco_py.config.model import Selection
 from falco_py.config.tree import Mapping, Scalar, Sequence, parse, steps
@@ -209,8 +209,7 @@ def test_no_output_at_all_is_refused(write: Write) -> None:
         ("load_plugins: [json]", "1:1: load_plugins: not supported yet"),
         ("load_plugins: []", ""),
         ("engine: {kind: kmod}", "1:10: engine.kind: not supported yet by this build; events come from CO-RE eBPF"),
-        ("syscall_event_drops: {actions: [exit]}", "syscall_event_drops.actions: not supported yet"),
-        ("syscall_event_drops: {actions: [ignore]}", ""),
+        ("syscall_event_drops: {actions: [exit], rate: 1, simulate_drops: true}", ""),
         ("base_syscalls: {all: true}", "base_syscalls.all: not supported yet"),
     ],
 )
@@ -455,3 +454,23 @@ def test_scalars_keep_their_text() -> None:
     assert not b.is_null
     assert isinstance(c, Sequence)
     assert [item.text for item in c.items if isinstance(item, Scalar)] == ["no", "1.50"]
+
+
+def test_what_is_done_about_drops_is_read(write: Write) -> None:
+    keys = "threshold: .3, actions: [alert, exit], rate: 2, max_burst: 5, simulate_drops: yes"
+    read = load(write(f"syscall_event_drops: {{{keys}}}"))
+    assert read.drops == Drops(0.3, ("alert", "exit"), 2.0, 5.0, simulate=True)
+    assert load(write("{}")).drops == Drops() == Config().drops
+
+
+def test_to_ignore_drops_excludes_what_comes_after(write: Write) -> None:
+    with pytest.raises(ConfigError, match='action "log" does not make sense with the "ignore" action'):
+        load(write("syscall_event_drops: {actions: [ignore, log]}"))
+    assert load(write("syscall_event_drops: {actions: [alert, ignore]}")).drops.actions == ("alert", "ignore")
+
+
+def test_the_share_of_cpu_is_read(write: Write) -> None:
+    assert load(write("engine: {falco_py: {cpu_limit_percent: 12.5}}")).cpu_limit_percent == 12.5
+    assert Config().cpu_limit_percent == 0
+    with pytest.raises(ConfigError, match="expected a number from 0 up"):
+        load(write("engine: {falco_py: {cpu_limit_percent: -1}}"))

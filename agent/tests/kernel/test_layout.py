@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from falco_py.engine.shedding import FILLED
 from falco_py.events import model, record
-from falco_py.kernel import decisions, learning, paths, pushdown, tables
+from falco_py.kernel import decisions, learning, load, paths, pushdown, tables
+from falco_py.rules.priority import SHEDDING
 
 ROOT = Path(__file__).parents[3]
 TYPES = ROOT / "bpf/lib/types.h"
@@ -93,8 +95,19 @@ def test_structures_have_the_sizes_that_python_unpacks(tmp_path: Path) -> None:
         "slot": len(pushdown.pack_slot(pushdown.everything(), tables.NumberTable("x86_64").row_names())),
     }
     source = tmp_path / "sizes.c"
+    places = {
+        "self": load._SELF_OFFSET,
+        "generation": load._GENERATION_OFFSET,
+        "level": load._LEVEL_OFFSET,
+        "cpu": load._COUNTERS_OFFSET,
+        "slots": load._SLOTS_OFFSET,
+    }
     source.write_text(
         '#include "lib/types.h"\n'
+        + "".join(
+            f'_Static_assert(__builtin_offsetof(struct control, {name}) == {at}, "{name}");\n'
+            for name, at in places.items()
+        )
         + "".join(f'_Static_assert(sizeof(struct {name}) == {size}, "{name}");\n' for name, size in sizes.items())
     )
     host = subprocess.run(["uname", "-m"], capture_output=True, text=True, check=True).stdout.strip()
@@ -128,6 +141,15 @@ def test_the_filter_has_the_same_classes_on_both_sides() -> None:
     assert known["VECTOR_WORDS"] * 64 == pushdown.MAX_CLAUSES
     assert (known["TRIE_KEY_BYTES"], known["NAME_KEY_BYTES"]) == (paths.TRIE_KEY_BYTES, paths.NAME_KEY_BYTES)
     assert _enum("IS_", "")["IS_OTHER"] == decisions.OTHER_KIND
-    vectors = 13 + decisions.RESULT_CLASSES + known["OPEN_CLASSES"] + len(decisions.KINDS) + 2 * tables.MAX_SYSCALLS
+    assert known["LEVELS"] == len(SHEDDING)
+    assert [(known["FIRST_EIGHTHS"] + n) / 8 for n in range(known["LEVELS"] - 1)] == list(FILLED)
+    vectors = (
+        13
+        + known["LEVELS"]
+        + decisions.RESULT_CLASSES
+        + known["OPEN_CLASSES"]
+        + len(decisions.KINDS)
+        + 2 * tables.MAX_SYSCALLS
+    )
     packed = pushdown.pack_slot(pushdown.everything(), tables.NumberTable("x86_64").row_names())
     assert len(packed) == vectors * pushdown.VECTOR_BYTES

@@ -46,7 +46,7 @@ def bundle(*conditions: str) -> Bundle:
 
 
 def planned(of: Bundle) -> Plan:
-    return plan(Rule(rule.name, rule.event_types, rule.tree) for rule in of.rules)
+    return plan(Rule(rule.name, rule.event_types, rule.tree, rule.priority) for rule in of.rules)
 
 
 def keeps(
