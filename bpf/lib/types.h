@@ -397,6 +397,7 @@ struct control {
 	u32 generation; /* its last bit is the slot in use */
 	u32 level;
 	u32 steered; /* user space lowers the level */
+	u32 pad[12]; /* what follows starts on a cache line, and so does each vector */
 	struct counters cpu[MAX_CPUS];
 	struct slot slots[SLOTS];
 };

@@ -102,6 +102,7 @@ def test_structures_have_the_sizes_that_python_unpacks(tmp_path: Path) -> None:
         "cpu": load._COUNTERS_OFFSET,
         "slots": load._SLOTS_OFFSET,
     }
+    assert places["cpu"] % 64 == places["slots"] % 64 == 0, "a cache line"
     source.write_text(
         '#include "lib/types.h"\n'
         + "".join(
