@@ -381,6 +381,17 @@ def random_rule(luck: random.Random, files: list[Path], depth: int = 2) -> str:
     return "(" + luck.choice((" and ", " or ")).join(terms) + ")"
 
 
+def under_filter(capture: Capture, jobs: list[Job], table: ProcessTable, root: Path) -> list[Event]:
+    """What is told of the jobs; done again when others on the machine filled the ring meanwhile."""
+    for _ in range(5):
+        before = capture.counters().total_dropped
+        tree(root)
+        told = run(capture, jobs, table)
+        if capture.counters().total_dropped == before:
+            return told
+    raise AssertionError("the ring was full each time")
+
+
 @pytest.fixture
 def listening() -> Iterator[None]:
     """Servers on loopback, of both families, whose ports are in LISTENING."""
@@ -421,8 +432,7 @@ def test_what_matches_is_told_by_the_kernel(capture: Capture, tmp_path: Path) ->
             for event in whole:
                 if not matched(made, event):
                     learner.wasted(event)
-        tree(tmp_path)
-        under = run(capture, jobs, table)
+        under = under_filter(capture, jobs, table, tmp_path)
         kept = Counter(key(event) for event in under)
         asked, hit, told = asked + len(whole), hit + sum(wanted.values()), told + len(under)
         missing = wanted - kept
