@@ -7,8 +7,10 @@
  * say.
  *
  * Layout (kernel/bpf/ringbuf.c): page 0 holds the consumer position (writable),
- * page 1 the producer position, then the data twice over, so that a record that
- * wraps is contiguous. Each record starts with a 32-bit length, whose bit 31
+ * page 1 the producer position, then the data. The kernel would map the data
+ * twice over, so that a record that wraps is contiguous; it is mapped once here,
+ * for half the resident memory, and such a record is put together. Each record
+ * starts with a 32-bit length, whose bit 31
  * says that it is being written and bit 30 that it was discarded, and 32 bits
  * more; records are aligned to 8.
  */
@@ -102,19 +104,32 @@ static PyObject *header_tuple(Ring *self, const struct header *h)
 	return t;
 }
 
-static PyObject *record_tuple(Ring *self, const uint8_t *at, uint32_t len)
+/* `count` bytes from `position` on, which may go on at the start of the data; count is at most its size. */
+static void copy_out(const Ring *self, void *to, uint64_t position, uint64_t count)
+{
+	uint64_t from = position & (self->size - 1);
+	uint64_t first = self->size - from;
+
+	if (first > count)
+		first = count;
+	memcpy(to, self->data + from, first);
+	memcpy((uint8_t *)to + first, self->data, count - first);
+}
+
+static PyObject *record_tuple(Ring *self, uint64_t position, uint32_t len)
 {
 	struct header h;
 	PyObject *header, *payload, *pair;
 
-	memcpy(&h, at, sizeof(h));
+	copy_out(self, &h, position, sizeof(h));
 	header = header_tuple(self, &h);
-	payload = PyBytes_FromStringAndSize((const char *)at + sizeof(h), len - sizeof(h));
+	payload = PyBytes_FromStringAndSize(NULL, len - sizeof(h));
 	if (!header || !payload) {
 		Py_XDECREF(header);
 		Py_XDECREF(payload);
 		return NULL;
 	}
+	copy_out(self, PyBytes_AS_STRING(payload), position + sizeof(h), len - sizeof(h));
 	pair = PyTuple_Pack(2, header, payload);
 	Py_DECREF(header);
 	Py_DECREF(payload);
@@ -148,7 +163,7 @@ static PyObject *ring_drain(Ring *self, PyObject *args)
 		if (len > self->size - RECORD_HEADER)
 			break;
 		if (!(word & DISCARDED) && len >= sizeof(struct header)) {
-			PyObject *pair = record_tuple(self, at + RECORD_HEADER, len);
+			PyObject *pair = record_tuple(self, position + RECORD_HEADER, len);
 			int failed = !pair || PyList_Append(out, pair);
 
 			Py_XDECREF(pair);
@@ -177,7 +192,7 @@ static void unmap(Ring *self)
 	if (self->consumer)
 		munmap(self->consumer, self->page);
 	if (self->producer)
-		munmap(self->producer, self->page + 2 * self->size);
+		munmap(self->producer, self->page + self->size);
 	self->consumer = NULL;
 	self->producer = NULL;
 }
@@ -214,10 +229,10 @@ static int ring_init(Ring *self, PyObject *args, PyObject *kwargs)
 	if (at == MAP_FAILED)
 		goto failed;
 	self->consumer = at;
-	at = mmap(NULL, self->page + 2 * size, PROT_READ, MAP_SHARED, fd, self->page);
+	self->size = size;
+	at = mmap(NULL, self->page + size, PROT_READ, MAP_SHARED, fd, self->page);
 	if (at == MAP_FAILED)
 		goto failed;
-	self->size = size;
 	self->producer = at;
 	self->data = (uint8_t *)at + self->page;
 	Py_INCREF(type);
