@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHORT_ID = 12
 CACHE_MAX = 8192
-_SETTLED_S = 10.0  # a path that no bundle was found for so long is the host's
+_SETTLED_S = 2.0  # a path that no bundle was found for so long is the host's: bundles are written before anything runs
 _AGAIN_S = 1.0  # and is looked for again this often
 _CANDIDATES_MAX = 8  # path components tried against the disk, innermost first
 _NAMESPACES_MAX = 64
