@@ -31,12 +31,13 @@ ENTRY_BYTES = _ENTRY.size + VECTOR_BYTES
 
 
 class Learner:
-    """For one plan. `learnt` counts entries by kind."""
+    """For one plan. `learnt` counts entries by kind; `refused` those that found a table full: the kernel asks less then."""
 
     def __init__(self, plan: Plan, capture: Capture) -> None:
         self.capture = capture
         self.plan = plan
         self.learnt = {"names": 0, "processes": 0}
+        self.refused = 0
         self._asks_name = bool(plan.asks[Fact.NAME])
         self._names: dict[bytes, int] = dict(plan.comms)
         self._left = compiled(plan) if plan.asks[Fact.PROCESS] else None
@@ -47,8 +48,7 @@ class Learner:
         if self._asks_name and name not in self._names and len(self._names) < MAX_NAMES:
             bits = self._names[name] = self.plan.name_bits(name)
             if bits != self.plan.other_comm:
-                self.capture.learn_name(name, bits)
-                self.learnt["names"] += 1
+                self._count("names", self.capture.learn_name(name, bits))
         if self._left is not None:
             self._learn_process(event, self._left)
 
@@ -81,8 +81,13 @@ class Learner:
         entry = _ENTRY.pack(
             header.start, process.image_ts, header.cgroup, header.comm, self.capture.generation, 0
         ) + pack_vector(bits)
-        self.capture.learn_process(header.pid, entry)
-        self.learnt["processes"] += 1
+        self._count("processes", self.capture.learn_process(header.pid, entry))
+
+    def _count(self, kind: str, taken: bool) -> None:
+        if taken:
+            self.learnt[kind] += 1
+        else:
+            self.refused += 1
 
 
 def compiled(plan: Plan, catalogue: Any = None) -> Callable[[Any], int]:

@@ -199,15 +199,26 @@ class Capture:
         if libc.syscall(_NR_MEMBARRIER[self.numbers.machine], _MEMBARRIER_CMD_GLOBAL, 0) != 0:
             time.sleep(_SETTLE_S)  # a kernel without it: programs take microseconds
 
-    def learn_name(self, name: bytes, bits: int) -> None:
-        """What a thread's name leaves open of the rules in use."""
+    def learn_name(self, name: bytes, bits: int) -> bool:
+        """What a thread's name leaves open of the rules in use; False when the kernel's table is full."""
         key = pack_comm(self.generation % _SLOTS, name)
-        self._object["comms"].update(key, pack_vector(bits))
+        if not self._put("comms", key, pack_vector(bits)):
+            return False
         self._keys.append((self._object["comms"], key))
+        return True
 
-    def learn_process(self, pid: int, entry: bytes) -> None:
-        """What a process leaves open; `entry` is a struct process_entry."""
-        self._object["processes"].update(pid, entry)
+    def learn_process(self, pid: int, entry: bytes) -> bool:
+        """What a process leaves open; `entry` is a struct process_entry. False when the kernel's table is full."""
+        return self._put("processes", pid, entry)
+
+    def _put(self, name: str, key: Any, value: bytes) -> bool:
+        from pylibbpf import BpfException
+
+        try:
+            self._object[name].update(key, value)
+        except BpfException:
+            return False
+        return True
 
     def attach(self) -> None:
         """Raises HostError when the kernel lacks a hook; what was attached is detached again."""

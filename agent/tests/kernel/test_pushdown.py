@@ -158,6 +158,25 @@ def test_what_a_program_is_is_asked_once() -> None:
     assert not made.keeps(Call("openat", 3, opened=READ, process=left, spellings=("/any",)))
 
 
+class Full:
+    """A kernel whose tables take nothing more."""
+
+    generation = 1
+
+    def learn_name(self, _name: bytes, _bits: int) -> bool:
+        return False
+
+    def learn_process(self, _pid: int, _entry: bytes) -> bool:
+        return False
+
+
+def test_a_full_table_is_counted_and_harms_nothing() -> None:
+    made = planned(bundle("evt.type = openat and proc.exepath = /x and proc.name startswith c"))
+    learner = Learner(made, Full())  # type: ignore[arg-type]
+    learner.wasted(calls.event("openat", 3, {}, "/any", b"dog", calls.processes("/usr/bin/dog", (), "")))
+    assert (learner.learnt, learner.refused) == ({"names": 0, "processes": 0}, 2)
+
+
 def test_never_true_is_never() -> None:
     assert planned(bundle(f"evt.type = openat and {SHADOW} and evt.num = 0")).clauses == ()
 
