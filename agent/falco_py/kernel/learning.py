@@ -31,7 +31,7 @@ ENTRY_BYTES = _ENTRY.size + VECTOR_BYTES
 
 
 class Learner:
-    """For one plan. `learnt` counts entries by kind; `refused` those that found a table full: the kernel asks less then."""
+    """For one plan. `learnt` counts entries by kind, `refused` those that found a table full."""
 
     def __init__(self, plan: Plan, capture: Capture) -> None:
         self.capture = capture
