@@ -635,8 +635,12 @@ static __always_inline struct vector *left_of_process(void)
 	return &entry->left;
 }
 
-/* What the name of the thread and the program leave open. */
-static __always_inline void left_of_task(struct slot *rules, u32 slot, struct vector *open)
+/*
+ * What the name of the thread and the program leave open. The program is dear, so that before the path of an open is looked at
+ * (`unplaced`) it is asked only for clauses that no path can rule out.
+ */
+static __always_inline void left_of_task(struct slot *rules, u32 slot, struct vector *open,
+					 bool unplaced)
 {
 	struct comm_key key = { .slot = slot };
 	struct vector *found;
@@ -646,6 +650,8 @@ static __always_inline void left_of_task(struct slot *rules, u32 slot, struct ve
 		found = bpf_map_lookup_elem(&comms, &key);
 		vector_and(open, found ?: &rules->other_comm);
 	}
+	if (unplaced && !vector_meets(open, &rules->any_path))
+		return;
 	if (vector_meets(open, &rules->asks_process)) {
 		found = left_of_process();
 		if (found)
@@ -691,7 +697,7 @@ __attribute__((noinline)) int call_filter(u32 row_index)
 	if (!vector_any(&open))
 		return DROP;
 	if (vector_meets(&open, &rules->any_path) || !(row->flags & ROW_OPEN)) {
-		left_of_task(rules, slot, &open);
+		left_of_task(rules, slot, &open, row->flags & ROW_OPEN);
 		if (!vector_any(&open))
 			return DROP;
 	}
@@ -714,7 +720,7 @@ __attribute__((noinline)) int call_filter(u32 row_index)
 			if (!name_hits(p, (u64)READ_AT(struct dentry, at, d_name.name), slot,
 				       &open))
 				return DROP;
-			left_of_task(rules, slot, &open);
+			left_of_task(rules, slot, &open, false);
 			return vector_any(&open) ? KEEP : DROP;
 		}
 		walked = walk_from_root(__builtin_preserve_access_index(&file->f_path));
