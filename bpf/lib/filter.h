@@ -109,11 +109,15 @@ static __always_inline int dropped(struct row *row, struct path_buf *p)
 /* Whether something of `open` holds where the clauses of `found` do; what was shed does not count, but is remembered. */
 static __always_inline bool holds(struct path_buf *p, struct vector *found, struct vector *open)
 {
-	if (vector_meets(found, open))
-		return true;
 	if (p->shedding && vector_meets(found, &p->shed))
 		p->lost = 1;
-	return false;
+	return vector_meets(found, open);
+}
+
+/* Whether a clause is open, or was until it was shed. */
+static __always_inline bool asks_more(struct path_buf *p, struct vector *open)
+{
+	return vector_any(open) || (p->shedding && vector_any(&p->shed));
 }
 
 static __always_inline u32 slot_number(void)
@@ -472,7 +476,7 @@ static __always_inline int filter_tops(struct record *r, struct row *row, struct
 	vector_and(open, &left);
 	if (p->shedding)
 		vector_and(&p->shed, &left);
-	if (!vector_any(open) && !(p->shedding && vector_any(&p->shed)))
+	if (!asks_more(p, open))
 		return TOPS_DROP;
 	if (is_placed(p, open, of_passed) || (of_file && is_placed(p, open, of_file)))
 		return TOPS_OPEN;
@@ -673,6 +677,7 @@ __attribute__((noinline)) int call_filter(u32 row_index)
 	struct vector open, *found;
 	struct file *file = NULL;
 	struct dentry *dentry;
+	u64 at, name = 0;
 	u32 resolved = 0;
 	int walked, tops_say;
 
@@ -713,16 +718,19 @@ __attribute__((noinline)) int call_filter(u32 row_index)
 	tops_say = filter_tops(r, row, p, &open, slot, file);
 	if (tops_say == TOPS_DROP)
 		return dropped(row, p);
+	if (tops_say == TOPS_NAMES) {
+		at = (u64)READ_AT(struct file, file, f_path.dentry);
+		name = (u64)READ_AT(struct dentry, at, d_name.name);
+		if (!name_hits(p, name, slot, &open))
+			return dropped(row, p);
+	}
+	left_of_task(rules, slot, &open, false);
+	/* what the task left may be other clauses than the name hit; so late, a second look-up is rare */
+	if (tops_say == TOPS_NAMES)
+		return name_hits(p, name, slot, &open) ? KEEP : dropped(row, p);
+	if (!asks_more(p, &open))
+		return dropped(row, p);
 	if (file) {
-		if (tops_say == TOPS_NAMES) {
-			u64 at = (u64)READ_AT(struct file, file, f_path.dentry);
-
-			if (!name_hits(p, (u64)READ_AT(struct dentry, at, d_name.name), slot,
-				       &open))
-				return DROP;
-			left_of_task(rules, slot, &open, false);
-			return vector_any(&open) ? KEEP : DROP;
-		}
 		walked = walk_from_root(__builtin_preserve_access_index(&file->f_path));
 		if (walked & (WALK_FAILED | WALK_CUT | WALK_DETACHED))
 			return KEEP;

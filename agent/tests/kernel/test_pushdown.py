@@ -462,8 +462,11 @@ def test_what_matches_is_told_by_the_kernel(capture: Capture, tmp_path: Path) ->
 
 
 @pytest.mark.live
-def test_what_is_learnt_of_a_process_keeps_its_calls_in_the_kernel(capture: Capture) -> None:
-    made = bundle("evt.type = openat and proc.exepath = /no/such/program and user.uid = 0")
+@pytest.mark.parametrize(
+    "path", ["user.uid = 0", "fd.name startswith /etc/host", "fd.filename = hostname", "fd.directory = /etc"]
+)
+def test_what_is_learnt_of_a_process_keeps_its_calls_in_the_kernel(capture: Capture, path: str) -> None:
+    made = bundle(f"evt.type = openat and proc.exepath = /no/such/program and {path}")
     filters = planned(made)
     assert filters.asks[Fact.PROCESS]
     capture.filter(filters)

@@ -15,10 +15,12 @@ from falco_py.events.event import Event
 from falco_py.events.record import KIND_SYSCALL, Header
 from falco_py.events.syscalls import ROWS
 from falco_py.kernel import pushdown
+from falco_py.kernel.learning import Learner
 from falco_py.kernel.load import Capture
 from falco_py.kernel.pushdown import Call, Plan, Rule, plan
 from falco_py.kernel.tables import CLASSES, NEVER_SHED, class_of
 from falco_py.rules.bundle import load
+from falco_py.state.processes import ProcessTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -157,6 +159,50 @@ def test_the_kernel_sheds_and_counts(
     assert {name: n - before.shed[name] for name, n in after.shed.items() if n != before.shed[name]} == shed
     assert after.total_shed - before.total_shed == sum(shed.values())
     assert after.dropped == before.dropped
+
+
+def opens_of_this_process(capture: Capture, *paths: Path) -> list[Event]:
+    """What the kernel tells of opens of these files."""
+    capture.events.drain()
+    for path in paths:
+        os.close(os.open(path, os.O_RDONLY))
+    found = []
+    for header, payload in capture.events.drain():
+        assert isinstance(header, Header)
+        if header.pid == os.getpid() and header.kind == KIND_SYSCALL:
+            found.append(Event(ROWS["openat"], header, payload, 1, 0))
+    return [event for event in found if event.fd_name in map(str, paths)]
+
+
+@pytest.mark.live
+def test_opens_that_only_a_shed_rule_names_by_the_last_component_are_counted(capture: Capture, tmp_path: Path) -> None:
+    quiet, loud, both = (tmp_path / f"fpy-{name}" for name in ("quiet", "loud", "both"))
+    for path in (quiet, loud, both):
+        path.touch()
+    made = graded(
+        ("DEBUG", f"evt.type = openat and fd.filename in ({quiet.name}, {both.name})"),
+        ("CRITICAL", f"evt.type = openat and fd.filename = {loud.name}"),
+        ("CRITICAL", f"evt.type = openat and fd.filename = {both.name} and proc.exepath = /no/such/program"),
+    )
+    capture.filter(made)
+    table = ProcessTable()
+    table.scan()
+    try:
+        capture.shed(1)
+        before = capture.counters()
+        assert [event.fd_name for event in opens_of_this_process(capture, quiet, loud)] == [str(loud)]
+        assert capture.counters().shed["open"] - before.shed["open"] == 1
+
+        (event,) = opens_of_this_process(capture, both)
+        event.table, event.process = table, table.get(event.header)
+        learner = Learner(made, capture)
+        learner.wasted(event)
+        assert learner.learnt["processes"] == 1
+        before = capture.counters()
+        assert opens_of_this_process(capture, both) == []
+        assert capture.counters().shed["open"] - before.shed["open"] == 1
+    finally:
+        capture.shed(0)
 
 
 @pytest.mark.live
