@@ -89,12 +89,8 @@ struct cred___v63 {
 #define I_CTIME_QUERIED (1U << 31)
 
 /*
- * bpf_get_current_task_btf, 5.11: a pointer that is read without a helper call. Where it is missing `typed` is false and
- * everything goes through probe reads; the verifier drops the branch that is not taken.
- */
-/*
  * a35b9af4ec2c ("bpf: Add a kfunc for generic type cast"), 6.2: what is read through the result needs no helper, and a bad
- * address reads as zeros. The two helpers below read a member either way.
+ * address reads as zeros. READ_AT reads a member either way.
  */
 extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
 
@@ -110,6 +106,10 @@ extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
 		value_;                                                                   \
 	})
 
+/*
+ * bpf_get_current_task_btf, 5.11: a pointer that is read without a helper call. Where it is missing this is false and
+ * everything goes through probe reads; the verifier drops the branch that is not taken.
+ */
 #define HAS_TYPED_TASK bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
 
 static __always_inline u64 kernfs_parent(u64 kn)

@@ -272,6 +272,23 @@ static __always_inline bool wants_names(struct path_buf *p, u32 slot, struct vec
 	return vector_meets(open, named) || (p->shedding && vector_meets(&p->shed, named));
 }
 
+/* Where a relative path starts from. False when it cannot be told. */
+static __always_inline bool base_of(struct record *r, struct row *row, struct path *base)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct fs_struct *fs;
+	struct file *dir;
+	s32 dirfd;
+
+	dirfd = row->dir_arg == OPERAND_CWD ? AT_FDCWD : (s32)r->args[bounded(row->dir_arg, ARGS)];
+	if (dirfd == AT_FDCWD) {
+		fs = BPF_CORE_READ(task, fs);
+		return !bpf_core_read(base, sizeof(*base), &fs->pwd);
+	}
+	dir = file_of(dirfd);
+	return dir && !bpf_core_read(base, sizeof(*base), &dir->f_path);
+}
+
 /*
  * The path as passed, joined to its directory. `resolved` is where the resolved path starts in path_buf, 0 when the file was
  * not opened; it is decided already, so a passed path that is the same needs no look-up.
@@ -280,12 +297,9 @@ static __always_inline int filter_passed(struct record *r, struct row *row, stru
 					 struct vector *open, u32 slot, u32 resolved)
 {
 	u64 from = r->args[bounded(row->path_arg, ARGS)];
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fs_struct *fs;
-	struct file *dir;
+	struct path base = {};
 	u32 start, at;
 	int walked;
-	s32 dirfd;
 	long n;
 
 	n = bpf_probe_read_user_str(&p->b[PASSED_AT], SCAN_BYTES, (void *)from);
@@ -296,17 +310,9 @@ static __always_inline int filter_passed(struct record *r, struct row *row, stru
 		if (resolved && same_path(p, resolved, PASSED_AT, n - 1))
 			return DROP;
 	} else {
-		dirfd = row->dir_arg == OPERAND_CWD ? AT_FDCWD
-						    : (s32)r->args[bounded(row->dir_arg, ARGS)];
-		if (dirfd == AT_FDCWD) {
-			fs = BPF_CORE_READ(task, fs);
-			walked = walk_from_root(__builtin_preserve_access_index(&fs->pwd));
-		} else {
-			dir = file_of(dirfd);
-			if (!dir)
-				return KEEP;
-			walked = walk_from_root(__builtin_preserve_access_index(&dir->f_path));
-		}
+		if (!base_of(r, row, &base))
+			return KEEP;
+		walked = walk_to_root(&base);
 		if (walked & (WALK_FAILED | WALK_CUT | WALK_DETACHED))
 			return KEEP;
 		start = walked & WALK_START;
@@ -378,25 +384,6 @@ static __always_inline bool cut_top(struct path_buf *p)
 	return over;
 }
 
-/*
- * Where a relative path starts from. False when it cannot be told.
- */
-static __always_inline bool base_of(struct record *r, struct row *row, struct path *base)
-{
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fs_struct *fs;
-	struct file *dir;
-	s32 dirfd;
-
-	dirfd = row->dir_arg == OPERAND_CWD ? AT_FDCWD : (s32)r->args[bounded(row->dir_arg, ARGS)];
-	if (dirfd == AT_FDCWD) {
-		fs = BPF_CORE_READ(task, fs);
-		return !bpf_core_read(base, sizeof(*base), &fs->pwd);
-	}
-	dir = file_of(dirfd);
-	return dir && !bpf_core_read(base, sizeof(*base), &dir->f_path);
-}
-
 /* Whether the last component of the path at b[at], of `len` characters, is this one. */
 static __always_inline bool ends_in(struct path_buf *p, u32 at, u32 len, struct file *file)
 {
@@ -428,19 +415,18 @@ static __always_inline bool ends_in(struct path_buf *p, u32 at, u32 len, struct 
 
 /*
  * What the first components of both spellings leave open, without a walk that copies names: most opens end here. `file` is the
- * opened file, or NULL. True when the last component of the passed path is that of the file, so that one look-up of the
- * name does for both. A global function: its facts lie in this CPU's scratch.
+ * opened file, or NULL. Returns TOPS_DROP; TOPS_OPEN where only a look-up of the paths themselves can tell; TOPS_NAMES where only
+ * the last component is left to be looked up, and that of the passed path is that of the file.
  */
-#define TOPS_DROP 1
-#define TOPS_OPEN 2 /* only a look-up of the paths themselves can tell */
-#define TOPS_NAMES \
-	3 /* only the last component is left to be looked up, and it is that of the file */
+#define TOPS_DROP  1
+#define TOPS_OPEN  2
+#define TOPS_NAMES 3
 
 static __always_inline int filter_tops(struct record *r, struct row *row, struct path_buf *p,
 				       struct vector *open, u32 slot, struct file *file)
 {
 	struct top_entry *of_file = NULL, *of_passed;
-	struct path base = {}, root = {};
+	struct path from = {};
 	struct vector left;
 	u32 at = PASSED_AT;
 	bool absolute;
@@ -451,16 +437,13 @@ static __always_inline int filter_tops(struct record *r, struct row *row, struct
 	if (n <= 1 || n >= SCAN_BYTES || !looks_plain(p, at))
 		return TOPS_OPEN;
 	if (file) {
-		if (top_from_root(__builtin_preserve_access_index(&file->f_path)))
+		if (bpf_core_read(&from, sizeof(from), &file->f_path) || top_to_root(&from))
 			return TOPS_OPEN;
 		of_file = left_of_top(p, slot);
 	}
 	absolute = p->b[PASSED_AT] == '/';
 	if (!absolute) {
-		if (!base_of(r, row, &base))
-			return TOPS_OPEN;
-		read_root(&root);
-		if (top_walk((u64)base.dentry, (u64)base.mnt, (u64)root.dentry, (u64)root.mnt))
+		if (!base_of(r, row, &from) || top_to_root(&from))
 			return TOPS_OPEN;
 	}
 	if (absolute || !p->top.name[0]) {

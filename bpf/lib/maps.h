@@ -42,87 +42,59 @@ struct {
 	__type(value, struct path_buf);
 } path_bufs SEC(".maps");
 
+/* A table whose entries take memory only once they are there. */
+#define GROWING(kind, entries, key_type, value_type) \
+	__uint(type, kind);                          \
+	__uint(max_entries, entries);                \
+	__uint(map_flags, BPF_F_NO_PREALLOC);        \
+	__type(key, key_type);                       \
+	__type(value, value_type)
+
 /* Paths and prefixes that some clause names. Each entry holds what its shorter prefixes give, too. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct trie_key);
-	__type(value, struct vector);
+	GROWING(BPF_MAP_TYPE_LPM_TRIE, 65536, struct trie_key, struct vector);
 } paths SEC(".maps");
 
 /* Threads' names that some clause compares with, and those that were learnt. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct comm_key);
-	__type(value, struct vector);
+	GROWING(BPF_MAP_TYPE_HASH, 16384, struct comm_key, struct vector);
 } comms SEC(".maps");
 
 /* Values of arguments: slot << 31 | row << 8 | value. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, u32);
-	__type(value, struct vector);
+	GROWING(BPF_MAP_TYPE_HASH, 16384, u32, struct vector);
 } values SEC(".maps");
 
 /* Ports of servers that some clause compares with: slot << 16 | port. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, u32);
-	__type(value, struct vector);
+	GROWING(BPF_MAP_TYPE_HASH, 16384, u32, struct vector);
 } ports SEC(".maps");
 
 /* Networks of servers that some clause compares with. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, 16384);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct address_key);
-	__type(value, struct vector);
+	GROWING(BPF_MAP_TYPE_LPM_TRIE, 16384, struct address_key, struct vector);
 } addresses SEC(".maps");
 
 #define MAX_PROCESSES 65536
 
 /* By process id, written by user space; a process without an entry is not filtered by what it is. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_PROCESSES);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, u32);
-	__type(value, struct process_entry);
+	GROWING(BPF_MAP_TYPE_HASH, MAX_PROCESSES, u32, struct process_entry);
 } processes SEC(".maps");
 
 /* The time of the last exec of each process that did one, so that an entry made for another image is known for one. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_PROCESSES);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, u32);
-	__type(value, u64);
+	GROWING(BPF_MAP_TYPE_HASH, MAX_PROCESSES, u32, u64);
 } images SEC(".maps");
 
 /* First components of the paths that clauses name, with the clauses that they leave open. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 8192);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct top_key);
-	__type(value, struct top_entry);
+	GROWING(BPF_MAP_TYPE_HASH, 8192, struct top_key, struct top_entry);
 } tops SEC(".maps");
 
 /* Last components that some clause names. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct name_key);
-	__type(value, struct vector);
+	GROWING(BPF_MAP_TYPE_HASH, 16384, struct name_key, struct vector);
 } names SEC(".maps");
 
 struct control control;

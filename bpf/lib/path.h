@@ -62,6 +62,19 @@ static __always_inline void read_mount(u64 at, struct mount_facts *facts)
 	facts->root = (u64)BPF_CORE_READ(mount, mnt.mnt_root);
 }
 
+/* From the root of a mount to the place that it stands on; false where it stands on none. */
+static __always_inline bool leave_mount(u64 *dentry, u64 *vfsmount, u64 *mount,
+					struct mount_facts *m)
+{
+	if (m->parent == *mount)
+		return false;
+	*dentry = m->mountpoint;
+	*mount = m->parent;
+	*vfsmount = *mount + bpf_core_field_offset(struct mount, mnt);
+	read_mount(*mount, m);
+	return true;
+}
+
 /* Puts "/name" in front of what is there; false when there is no room. */
 static __always_inline bool prepend(struct path_buf *p, u32 len, u64 name)
 {
@@ -111,14 +124,10 @@ __attribute__((noinline)) int path_walk(u64 dentry, u64 vfsmount, u64 root_dentr
 			break;
 		}
 		if (dentry == m.root) {
-			if (m.parent == mount) {
+			if (!leave_mount(&dentry, &vfsmount, &mount, &m)) {
 				state = 0;
 				break;
 			}
-			dentry = m.mountpoint;
-			mount = m.parent;
-			vfsmount = mount + bpf_core_field_offset(struct mount, mnt);
-			read_mount(mount, &m);
 			continue;
 		}
 		read_dentry(dentry, &d);
@@ -159,14 +168,10 @@ __attribute__((noinline)) int top_walk(u64 dentry, u64 vfsmount, u64 root_dentry
 			break;
 		}
 		if (dentry == m.root) {
-			if (m.parent == mount) {
+			if (!leave_mount(&dentry, &vfsmount, &mount, &m)) {
 				state = 0;
 				break;
 			}
-			dentry = m.mountpoint;
-			mount = m.parent;
-			vfsmount = mount + bpf_core_field_offset(struct mount, mnt);
-			read_mount(mount, &m);
 			continue;
 		}
 		parent = (u64)READ_AT(struct dentry, dentry, d_parent);
@@ -244,22 +249,30 @@ static __always_inline void read_root(struct path *root)
 	}
 }
 
-static __always_inline int walk_from_root(struct path *path)
+/* As path_walk from a path that was read, up to the root that the task sees. */
+static __always_inline int walk_to_root(struct path *at)
 {
-	struct path at = {}, root = {};
+	struct path root = {};
 
-	bpf_core_read(&at, sizeof(at), path);
 	read_root(&root);
-	return path_walk((u64)at.dentry, (u64)at.mnt, (u64)root.dentry, (u64)root.mnt);
+	return path_walk((u64)at->dentry, (u64)at->mnt, (u64)root.dentry, (u64)root.mnt);
 }
 
-static __always_inline int top_from_root(struct path *path)
+static __always_inline int walk_from_root(struct path *path)
 {
-	struct path at = {}, root = {};
+	struct path at = {};
 
 	bpf_core_read(&at, sizeof(at), path);
+	return walk_to_root(&at);
+}
+
+/* As top_walk from a path that was read, up to the root that the task sees. */
+static __always_inline int top_to_root(struct path *at)
+{
+	struct path root = {};
+
 	read_root(&root);
-	return top_walk((u64)at.dentry, (u64)at.mnt, (u64)root.dentry, (u64)root.mnt);
+	return top_walk((u64)at->dentry, (u64)at->mnt, (u64)root.dentry, (u64)root.mnt);
 }
 
 static __always_inline void put_walked(struct record *r, int walked, u8 tag)
