@@ -136,7 +136,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
     from .engine.shedding import Governor
     from .kernel.accounts import Accounts
     from .kernel.pushdown import Rule as Asked
-    from .kernel.pushdown import needs_every_read, plan
+    from .kernel.pushdown import plan
     from .kernel.widening import notice
 
     stats = Stats()
@@ -148,13 +148,12 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
             out.write(alert.line(config))
         return out.closed
 
-    costly = [rule.name for rule in bundle.rules if needs_every_read(rule.event_types, rule.tree)]
-    if costly:
+    filters = plan(Asked(rule.name, rule.event_types, rule.tree, rule.priority) for rule in bundle.rules)
+    if costly := filters.every_read:
         log.notice(
             f"{len(costly)} rules look at every file opened for reading, because their conditions name no path that "
             f"the kernel could compare: {', '.join(costly)}"
         )
-    filters = plan(Asked(rule.name, rule.event_types, rule.tree, rule.priority) for rule in bundle.rules)
     if widened := notice(filters.widened):
         log.notice(widened)
     accounts = Accounts(filters, bundle.rules)

@@ -16,6 +16,7 @@ from ..events.event import has_result
 from ..events.model import RESULT
 from ..events.syscalls import ROWS
 from ..rules.checks import fields
+from ..rules.compiler import known_of
 from ..rules.inference import EVENT_TYPE_FIELDS, is_never
 from ..rules.syntax import And, Check, FieldExpr, MacroRef, Not, Or
 from .paths import PATH_FIELDS, patterns_of
@@ -256,8 +257,6 @@ def clauses_of(node: Node, event_types: frozenset[str], widened: list[Widening] 
 
 
 def _fits(formulas: tuple[Formula, ...], event: str) -> bool:
-    from ..rules.compiler import known_of
-
     def truth(check: Check) -> bool | None:
         return known_of(check, event)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..rules.bundle import Default
 from ..rules.expressions import Writer
 from .formulas import AllOf, Fact, Leaf
-from .pushdown import EVERY_CLAUSE, VECTOR_BYTES, pack_vector
+from .pushdown import EVERY_CLAUSE, VECTOR_BYTES, Asked, pack_vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,13 +92,9 @@ class Learner:
 
 def compiled(plan: Plan, catalogue: Any = None) -> Callable[[Any], int]:
     """The clauses whose formulas over the process hold for an event, as a function; the others' bits are all set."""
-    masks: dict[Formula, int] = {}
-    for number, clause in enumerate(plan.clauses):
-        for formula in clause.formulas(Fact.PROCESS):
-            masks[formula] = masks.get(formula, 0) | 1 << number
     writer = Writer(catalogue or Default())
     lines = ["def left(e):", f"    bits = {EVERY_CLAUSE:#x}"]
-    for formula, mask in masks.items():
+    for formula, mask in Asked(plan.clauses, Fact.PROCESS).masks.items():
         lines += [f"    if not {_written(formula, writer)}:", f"        bits &= ~{mask:#x}"]
     lines.append("    return bits")
     scope: dict[str, Any] = dict(writer.names)

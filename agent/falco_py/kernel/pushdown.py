@@ -35,7 +35,7 @@ from .decisions import (
     result_class,
     results_of,
 )
-from .formulas import AllOf, Clause, Fact, Formula, Group, Leaf, clauses_of, possible
+from .formulas import AllOf, AnyOf, Clause, Fact, Formula, Group, Leaf, clauses_of, possible
 from .paths import NAME_KEY_BYTES, TRIE_KEY_BYTES, Pattern, Patterns, more_telling, patterns_of, raw
 from .tables import NEVER_SHED, UNKNOWN_OPEN
 from .widening import Reason, Widening
@@ -51,7 +51,7 @@ VECTOR_BYTES = MAX_CLAUSES // 8
 TOP_BYTES = 32
 EVERY_CLAUSE = (1 << MAX_CLAUSES) - 1
 
-__all__ = ["Call", "Plan", "Rule", "clauses_of", "everything", "needs_every_read", "plan"]
+__all__ = ["Call", "Plan", "Rule", "clauses_of", "everything", "plan"]
 
 
 class Call(NamedTuple):
@@ -74,7 +74,7 @@ class Call(NamedTuple):
     spellings: tuple[str, ...] | None = None  # None: not known, or holding what the kernel does not decide
 
 
-class _Asked:
+class Asked:
     """The formulas over one fact, with the clauses that each is of."""
 
     def __init__(self, clauses: Sequence[Clause], fact: Fact) -> None:
@@ -97,6 +97,7 @@ class Plan:
     """`rules`: of each clause, the rules that it is of. The tables hold sets of clauses as bits of an int.
 
     `asks`: of each fact, the clauses that ask something of it. `widened`: where the plan is looser than the conditions.
+    `every_read`: the rules whose opens for reading the kernel can narrow by nothing, so that they cost on every open.
     """
 
     clauses: tuple[Clause, ...] = ()
@@ -120,8 +121,9 @@ class Plan:
     other_top: tuple[int, int] = (0, 0)
     path_lengths: tuple[int, ...] = ()  # of the keys of `paths`, longest first
     levels: list[int] = field(default_factory=lambda: [EVERY_CLAUSE] * len(SHEDDING))
-    of_name: _Asked = field(default_factory=lambda: _Asked((), Fact.NAME))
+    of_name: Asked = field(default_factory=lambda: Asked((), Fact.NAME))
     widened: list[Widening] = field(default_factory=list)
+    every_read: tuple[str, ...] = ()
 
     @property
     def valued(self) -> frozenset[str]:
@@ -198,14 +200,23 @@ def plan(rules: Iterable[Rule]) -> Plan:
     numbered: dict[Clause, list[str]] = {}
     widened: list[Widening] = []
     severity: dict[str, int] = {}
+    every_read: list[str] = []
     for rule in rules:
         severity[rule.name] = min(rule.priority, severity.get(rule.name, rule.priority))
         notes: list[Widening] = []
-        for clause in clauses_of(rule.tree, rule.event_types, notes):
+        clauses = clauses_of(rule.tree, rule.event_types, notes)
+        for clause in clauses:
             numbered.setdefault(clause, []).append(rule.name)
+        if any(map(_needs_every_read, clauses)):
+            every_read.append(rule.name)
         widened += [note._replace(rules=(rule.name,)) for note in notes]
     kept = _bounded(numbered, widened)
-    made = Plan(tuple(kept), tuple(tuple(names) for names in kept.values()), widened=widened)
+    made = Plan(
+        tuple(kept),
+        tuple(tuple(names) for names in kept.values()),
+        widened=widened,
+        every_read=tuple(every_read),
+    )
     for number, clause in enumerate(made.clauses):
         for fact, _ in clause.parts:
             made.asks[fact] |= 1 << number
@@ -216,6 +227,15 @@ def plan(rules: Iterable[Rule]) -> Plan:
     _fill(made)
     _fill_paths(made)
     return made
+
+
+def _needs_every_read(clause: Clause) -> bool:
+    reading = OPEN_CLASSES[0]
+    return (
+        clause.group.opens
+        and all(possible(one, lambda check: of_open(check, reading)) for one in clause.formulas(Fact.OPEN))
+        and not any(clause.asks(fact) for fact in (Fact.PATH, Fact.NAME, Fact.PROCESS))
+    )
 
 
 def _bounded(numbered: dict[Clause, list[str]], widened: list[Widening]) -> dict[Clause, list[str]]:
@@ -230,15 +250,13 @@ def _bounded(numbered: dict[Clause, list[str]], widened: list[Widening]) -> dict
         rest.setdefault(clause.group, []).append(clause)
     for group, clauses in rest.items():
         widest = _widest(group, clauses)
-        names = tuple(dict.fromkeys(name for clause in clauses for name in numbered[clause]))
-        widened.append(Widening(Reason.CLAUSES, widest.event_types, rules=names))
-        kept.setdefault(widest, []).extend(name for clause in clauses for name in numbered[clause])
+        names = [name for clause in clauses for name in numbered[clause]]
+        widened.append(Widening(Reason.CLAUSES, widest.event_types, rules=tuple(dict.fromkeys(names))))
+        kept.setdefault(widest, []).extend(names)
     return kept
 
 
 def _widest(group: Group, clauses: Sequence[Clause]) -> Clause:
-    from .formulas import AnyOf
-
     types = frozenset[str]().union(*(clause.event_types for clause in clauses))
     if not all(clause.asks(Fact.PATH) for clause in clauses):
         return Clause(group, types, ())
@@ -251,7 +269,7 @@ def _fill(made: Plan) -> None:
     for number, clause in enumerate(clauses):
         for name in clause.event_types:
             made.events[name] = made.events.get(name, 0) | 1 << number
-    results = _Asked(clauses, Fact.RESULT)
+    results = Asked(clauses, Fact.RESULT)
     constants = numbers_in(results.masks)
     for index in range(RESULT_CLASSES):
         rets = results_of(index, constants)
@@ -259,20 +277,20 @@ def _fill(made: Plan) -> None:
         for ret in rets:
             bits |= results.left(lambda check, ret=ret: of_result(check, ret))  # type: ignore[misc]
         made.results[index] = bits
-    opens, kinds = _Asked(clauses, Fact.OPEN), _Asked(clauses, Fact.KIND)
+    opens, kinds = Asked(clauses, Fact.OPEN), Asked(clauses, Fact.KIND)
     for index, opened in enumerate(OPEN_CLASSES):
         made.opened[index] = opens.left(lambda check, one=opened: of_open(check, one))  # type: ignore[misc]
     for index in range(len(KINDS)):
         made.kinds[index] = kinds.left(lambda check, one=index: of_kind(check, one))  # type: ignore[misc]
-    of_ports = _Asked(clauses, Fact.PORT)
+    of_ports = Asked(clauses, Fact.PORT)
     made.other_port = of_ports.left(lambda check: of_port(check, None))
     for port in ports_in(of_ports.masks):
         made.ports[port] = of_ports.left(lambda check, port=port: of_port(check, port))  # type: ignore[misc]
-    of_addresses = _Asked(clauses, Fact.ADDRESS)
+    of_addresses = Asked(clauses, Fact.ADDRESS)
     made.other_address = of_addresses.left(lambda check: of_address(check, None))
     for network in networks_in(of_addresses.masks):
         made.addresses[network] = of_addresses.left(lambda check, net=network: of_address(check, net))  # type: ignore[misc]
-    made.of_name = _Asked(clauses, Fact.NAME)
+    made.of_name = Asked(clauses, Fact.NAME)
     made.other_comm = made.of_name.left(lambda check: of_name(check, None))
     for comm in names_in(made.of_name.masks):
         made.comms[comm] = made.name_bits(comm)
@@ -284,7 +302,7 @@ def _fill_values(made: Plan) -> None:
     asked = {clause.group.value.partition(" ")[0] for clause in made.clauses if clause.asks(Fact.VALUE)}
     for event in sorted(asked):
         mine = [clause if event in clause.event_types else _NOTHING for clause in made.clauses]
-        formulas = _Asked(mine, Fact.VALUE)
+        formulas = Asked(mine, Fact.VALUE)
         for value in range(VALUES):
             made.values[event, value] = formulas.left(
                 lambda check, event=event, value=value: of_value(check, event, value)  # type: ignore[misc]
@@ -378,17 +396,6 @@ def _tell_of_paths(made: Plan, number: int, unused: frozenset[Pattern], cut: fro
     for reason, found in ((Reason.PATHS, unused), (Reason.CUT, cut)):
         if found:
             made.widened.append(Widening(reason, types, patterns=found, rules=rules))
-
-
-def needs_every_read(event_types: frozenset[str], node: Node) -> bool:
-    """Whether the kernel can narrow the opens for reading of this rule by nothing: such a rule costs on every open."""
-    reading = OPEN_CLASSES[0]
-    return any(
-        clause.group.opens
-        and all(possible(one, lambda check: of_open(check, reading)) for one in clause.formulas(Fact.OPEN))
-        and not any(clause.asks(fact) for fact in (Fact.PATH, Fact.NAME, Fact.PROCESS))
-        for clause in clauses_of(node, event_types)
-    )
 
 
 # The layout of bpf/lib/types.h

@@ -203,8 +203,7 @@ def test_an_exact_path_below_a_prefix_satisfies_both() -> None:
 
 def test_rules_that_need_every_open_are_known() -> None:
     def needs(condition: str, types: str = "openat") -> bool:
-        (rule,) = bundle(f"evt.type = {types} and {condition}").rules
-        return pushdown.needs_every_read(rule.event_types, rule.tree)
+        return planned(bundle(f"evt.type = {types} and {condition}")).every_read == ("r0",)
 
     assert needs(f"{READS} and user.uid = 0")
     assert not needs(f"{READS} and {SHADOW}")
