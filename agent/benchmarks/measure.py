@@ -40,9 +40,6 @@ class Records:
     def backlog(self) -> int:
         return 0
 
-    def dropped(self) -> int:
-        return 0
-
 
 class Timed:
     """Accounts and the time of each accounting, among other work, so that caches are as cold as they would be."""

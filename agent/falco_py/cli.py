@@ -84,6 +84,12 @@ def seconds(text: str) -> float | None:
     return value or None
 
 
+def count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text)):
+        raise argparse.ArgumentTypeError(f"takes a number from 1, not '{text}'")
+    return int(text)
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="falco-py", description=_ABOUT, add_help=False, allow_abbrev=False,

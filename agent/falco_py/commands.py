@@ -326,14 +326,14 @@ def _record(words: Sequence[str]) -> int:
     parser.add_argument("--type", metavar="TYPE", action="append", default=[], help="only events of this evt.type; may "
                         "repeat")  # fmt: skip
     parser.add_argument("--firing", action="store_true", help="only events that a rule fires on")
-    parser.add_argument("-n", metavar="COUNT", default=str(_MOST), help=f"stop after COUNT events (default {_MOST})")
+    parser.add_argument(
+        "-n", metavar="COUNT", type=cli.count, default=_MOST, help=f"stop after COUNT events (default {_MOST})"
+    )
     parser.add_argument("-M", metavar="SECONDS", type=cli.seconds, help="stop after so many seconds")
     options = _parsed(parser, words)
     if options.help:
         say(parser.format_help())
         return OK
-    if not options.n.isascii() or not options.n.isdigit() or not 0 < len(options.n) < 9 or int(options.n) == 0:
-        raise UsageError(f"Option '-n' takes a number from 1, not '{options.n}'")
     for name in options.type:
         if name not in ROWS:
             near = nearest(name, ROWS)
@@ -352,7 +352,7 @@ def _record(words: Sequence[str]) -> int:
             raise InputError(f'rule "{options.rule}" is disabled, so nothing is recorded for it')
     with _sink(options.w) as write:
         count = app.record(config, files, write, rule=options.rule, types=frozenset(options.type),
-                           firing=options.firing, most=int(options.n), stop_after_s=options.M)  # fmt: skip
+                           firing=options.firing, most=options.n, stop_after_s=options.M)  # fmt: skip
     complain(f"{count} events recorded" + (f" in {options.w}" if options.w else ""))
     return OK
 

@@ -48,7 +48,7 @@ class Locations:
 
     def odd_priorities(self) -> list[str]:
         """Priorities that load but that the schema does not know, as they are not in capitals."""
-        words = [_text(_pairs(item).get("priority")) for item in self.items]
+        words = [_text(pairs_of(item).get("priority")) for item in self.items]
         return [word for word in words if Priority.parse(word) is not None and word != word.upper()]
 
     def stack(self, problem: Problem) -> list[Location]:
@@ -63,7 +63,7 @@ class Locations:
         return Location(kind, name, self.source.place(node.start_mark.index))
 
     def _item(self, item: yaml.MappingNode, problem: Problem, at: int) -> Iterator[Location]:
-        keys = _pairs(item)
+        keys = pairs_of(item)
         kind = next((one for one in KINDS if one in keys), "")
         yield self._at(_TYPES.get(kind, "rules content item"), _text(keys.get(kind)), item)
         key, value = _holding(item, at)
@@ -88,7 +88,7 @@ class Locations:
         one = _last_before(exceptions.value, at) if isinstance(exceptions, yaml.SequenceNode) else None
         if not isinstance(one, yaml.MappingNode):
             return
-        yield self._at("exception", _text(_pairs(one).get("name")), one)
+        yield self._at("exception", _text(pairs_of(one).get("name")), one)
         key, value = _holding(one, at)
         if key == "values" and value is not None:
             yield self._at("exception values", "", value)
@@ -107,7 +107,8 @@ def _last_before(nodes: Sequence[Any], at: int) -> Any:
     return found
 
 
-def _pairs(node: yaml.MappingNode) -> dict[str, yaml.Node]:
+def pairs_of(node: yaml.MappingNode) -> dict[str, yaml.Node]:
+    """The values of plain keys; of a key that stands twice, the first."""
     made: dict[str, yaml.Node] = {}
     for key, value in node.value:
         if isinstance(key, yaml.ScalarNode):

@@ -33,6 +33,7 @@ from .items import (
     PluginVersions,
     RuleItem,
 )
+from .locations import pairs_of
 from .places import Place, Scalar, Source, Where
 from .problems import Problems, nearest
 
@@ -347,7 +348,7 @@ class _Reader:
         def pair(entry: yaml.Node) -> tuple[Scalar, Scalar]:
             if not isinstance(entry, yaml.MappingNode):
                 raise _ItemError(self._where(entry), "Plugin version must be a mapping of name and version")
-            keys = _mapping(entry)
+            keys = pairs_of(entry)
             self._unknown_keys(entry, PLUGIN_KEYS, "required_plugin_versions")
             name, version = self._text(entry, keys, "name"), self._text(entry, keys, "version")
             if not re.fullmatch(r"\d+\.\d+\.\d+(?:[-+].*)?", version.value):
@@ -360,7 +361,7 @@ class _Reader:
 
         def requirement(entry: yaml.Node) -> PluginRequirement:
             pairs = [pair(entry)]
-            alternatives = _mapping(entry).get("alternatives") if isinstance(entry, yaml.MappingNode) else None
+            alternatives = pairs_of(entry).get("alternatives") if isinstance(entry, yaml.MappingNode) else None
             if alternatives is not None:
                 pairs += self._sequence(alternatives, pair)
             seen: set[str] = set()
@@ -457,7 +458,7 @@ class _Reader:
     def _exception(self, node: yaml.Node) -> ExceptionItem:
         if not isinstance(node, yaml.MappingNode):
             raise _ItemError(self._where(node), "Rule exception must be a mapping with a name", "add 'name: ...'")
-        values = _mapping(node)
+        values = pairs_of(node)
         self._unknown_keys(node, EXCEPTION_KEYS, "exception")
         name = self._text(node, values, "name")
 
@@ -490,14 +491,6 @@ def _is_null(node: yaml.Node) -> bool:
 def _given(values: Mapping[str, yaml.Node], key: str) -> bool:
     node = values.get(key)
     return node is not None and not _is_null(node)
-
-
-def _mapping(node: yaml.MappingNode) -> dict[str, yaml.Node]:
-    result: dict[str, yaml.Node] = {}
-    for key, value in node.value:
-        if isinstance(key, yaml.ScalarNode):
-            result.setdefault(key.value, value)
-    return result
 
 
 def read_items(source: Source, problems: Problems) -> Items:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..rules.inference import is_never
 from ..visible import visible
+from .truth import is_idle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..rules.syntax import Check
     from .given import Given
     from .load import Trials
     from .outline import Clause
@@ -51,7 +50,7 @@ class Coverage:
         rest = [self.trials.outlines.rule(name)]
         while rest:
             one = rest.pop()
-            if one.kind == "exception" or (one.check is not None and not _is_idle(one.check)):
+            if one.kind == "exception" or (one.check is not None and not is_idle(one.check)):
                 yield one
             if one.kind != "exception":
                 rest.extend(reversed(one.terms))
@@ -101,11 +100,6 @@ class Coverage:
                 for name in self.fired
             }
         }
-
-
-def _is_idle(check: Check) -> bool:
-    """Is it there to be overridden, and can never be true as it is?"""
-    return is_never(check) or check.right == ()
 
 
 def _key(clause: Clause) -> str:

@@ -61,6 +61,11 @@ class Value:
         return self.plain
 
 
+def beginning(file: str, text: str) -> Where:
+    """The place of what is wrong with a file as a whole."""
+    return Source(file, text), Place(file, 1, 1)
+
+
 def documents(file: str, text: str) -> list[Value]:
     """The documents of a file, in order. Raises FileError."""
     source = Source(file, text)

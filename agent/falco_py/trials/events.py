@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..rules.problems import nearest
-from .documents import FileError, Value, documents
+from .documents import FileError, Value, beginning, documents
 from .facts import completed
 from .given import EVENT_TYPE, Given, GivenCatalogue, GivenError, field_of, typed
 
@@ -52,9 +52,7 @@ def read_events(file: str, text: str, catalogue: GivenCatalogue) -> list[Written
         several = document.plain if isinstance(document.plain, list) else [document]
         made += [event_of(one, catalogue) for one in several]
     if not made:
-        from ..rules.places import Place, Source
-
-        raise FileError((Source(file, text), Place(file, 1, 1)), "there is no event in this file",
+        raise FileError(beginning(file, text), "there is no event in this file",
                           "write one event a line as JSON, or fields and values as YAML")  # fmt: skip
     return made
 

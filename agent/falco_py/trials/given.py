@@ -7,10 +7,10 @@ the type of its field; a field without a value is missing (None), and `known` te
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..engine.alert import clock_time
 from ..rules.bundle import Default
 from ..rules.literals import LiteralError, to_value
 from ..rules.problems import nearest
@@ -169,10 +169,8 @@ def _one(kind: str, spelling: str, value: Any) -> Any:
 
 
 def _clock(ts_ns: int) -> str:
-    """`HH:MM:SS.nnnnnnnnn`, local, as evt.time prints."""
-    seconds, ns = divmod(max(0, min(ts_ns, 1 << 63)), _NS)
+    """As evt.time prints it; empty for what no clock shows."""
     try:
-        t = time.localtime(seconds)
+        return clock_time(max(0, min(ts_ns, 1 << 63)))
     except (OverflowError, OSError, ValueError):
         return ""
-    return f"{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}.{ns:09d}"

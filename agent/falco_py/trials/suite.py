@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.model import Selection
 from ..rules.problems import nearest
 from ..visible import visible
-from .documents import FileError, Value, documents
+from .documents import FileError, Value, beginning, documents
 from .events import Written, event_of, read_events
 from .wording import because
 
@@ -100,9 +100,7 @@ class Reader:
         """Raises FileError."""
         found = documents(file, text)
         if len(found) != 1 or not isinstance(found[0].plain, dict):
-            from ..rules.places import Place, Source
-
-            where = found[-1].where if found else (Source(file, text), Place(file, 1, 1))
+            where = found[-1].where if found else beginning(file, text)
             raise FileError(where, "a file of tests is one mapping with the key 'tests'")
         top = found[0]
         self._known(top, _KEYS)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..rules.checks import fields
 from ..rules.formats import show
 from ..rules.inference import is_never
+from ..rules.syntax import spelled as written
 from ..visible import visible
 from .given import spelled
 
@@ -62,11 +63,11 @@ class Trial:
         return Finding(clause, truth, terms)
 
     def _check(self, clause: Clause, check: Check, event: Given) -> Finding:
-        if is_never(check) or check.right == ():
+        if is_idle(check):
             return Finding(clause, False)
         asked = []
         for expr in fields(check):
-            row, arg = self.writer.catalogue.lookup(expr.name if expr.arg is None else f"{expr.name}[{expr.arg}]")
+            row, arg = self.writer.catalogue.lookup(written(expr))
             asked.append(spelled(row, arg))
         unsaid = () if self.complete else tuple(name for name in asked if not event.known(name))
         values = tuple((name, event.values.get(name)) for name in asked if name not in unsaid)
@@ -84,6 +85,11 @@ class Trial:
             test = eval(f"lambda e: {self.writer.check(check)}", self.writer.names)
             found = self._tests[id(check)] = check, test
         return found[1]
+
+
+def is_idle(check: Check) -> bool:
+    """Is it there to be overridden, and can never be true as it is?"""
+    return is_never(check) or check.right == ()
 
 
 def decider(finding: Finding) -> Finding:

@@ -6,16 +6,17 @@ Invariant: what comes from files or events is made visible, so no line holds con
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..visible import visible
-from .truth import decider, reads, unsaid
+from .truth import Finding, decider, reads, unsaid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .outline import Clause
-    from .truth import Finding, Truth
+    from .truth import Truth
 
 WORDS: dict[Truth, str] = {True: "true", False: "false", None: "unknown"}
 _MARK = "  <-- this decides"
@@ -108,7 +109,11 @@ def title(clause: Clause) -> str:
 
 def tree(clause: Clause) -> list[str]:
     """The lines of a condition."""
-    return [f"{'  ' * depth}{head}" for depth, head, _ in _rows(clause, 0, "")]
+    return [f"{'  ' * depth}{head}" for depth, head, _ in _rows(_untried(clause), 0, "")]
+
+
+def _untried(clause: Clause) -> Finding:
+    return Finding(clause, None, tuple(map(_untried, clause.terms)))
 
 
 def verdicts(finding: Finding) -> list[str]:
@@ -116,7 +121,7 @@ def verdicts(finding: Finding) -> list[str]:
     last = decider(finding)
     marked = last if finding.truth is not None and last is not finding else None
     lines = []
-    for depth, head, one in _found_rows(finding, 0, ""):
+    for depth, head, one in _rows(finding, 0, ""):
         told = reads(one)
         line = f"{WORDS[one.truth]:<{_WIDTH}}{'  ' * depth}{head}"
         lines.append(line + (f"    [{told}]" if told else "") + (_MARK if marked in _same_line(one) else ""))
@@ -131,40 +136,24 @@ def _same_line(finding: Finding) -> list[Finding]:
     return made
 
 
-def _rows(clause: Clause, depth: int, before: str) -> Iterator[tuple[int, str, Clause]]:
-    """(depth, text, clause). A `not`, a macro and its group share a line."""
-    if clause.kind == "check":
-        yield depth, before + visible(clause.text), clause
-    elif clause.kind == "not":
-        yield from _rows(clause.terms[0], depth, f"{before}not ")
-    elif clause.kind in ("macro", "exception"):
-        yield from _rows(clause.terms[0], depth, f"{before}{title(clause)}: ")
-    else:
-        yield depth, before + clause.kind, clause
-        for term in clause.terms:
-            yield from _rows(term, depth + 1, "")
-
-
-def _found_rows(finding: Finding, depth: int, before: str, head: Finding | None = None
+def _rows(finding: Finding, depth: int, before: str, head: Finding | None = None
                 ) -> Iterator[tuple[int, str, Finding]]:  # fmt: skip
-    """As `_rows`; the verdict of a line is that of the outermost clause on it."""
+    """(depth, text, finding). A `not`, a macro and its group share a line, whose verdict is that of the outermost."""
     clause = finding.clause
     if clause.kind == "check":
         yield depth, before + visible(clause.text), _headed(head, finding)
     elif clause.kind == "not":
-        yield from _found_rows(finding.terms[0], depth, f"{before}not ", head or finding)
+        yield from _rows(finding.terms[0], depth, f"{before}not ", head or finding)
     elif clause.kind in ("macro", "exception"):
-        yield from _found_rows(finding.terms[0], depth, f"{before}{title(clause)}: ", head or finding)
+        yield from _rows(finding.terms[0], depth, f"{before}{title(clause)}: ", head or finding)
     else:
         yield depth, before + clause.kind, head or finding
         for term in finding.terms:
-            yield from _found_rows(term, depth + 1, "")
+            yield from _rows(term, depth + 1, "")
 
 
 def _headed(head: Finding | None, leaf: Finding) -> Finding:
     """The outermost finding of a line, with what the comparison read."""
     if head is None:
         return leaf
-    from dataclasses import replace
-
     return replace(head, values=leaf.values, unsaid=leaf.unsaid)

@@ -38,9 +38,6 @@ class NoSource:
     def backlog(self) -> int:
         return 0
 
-    def dropped(self) -> int:
-        return 0
-
 
 def loop_of() -> Loop:
     return Loop(NoSource(), load([("r.yaml", RULE)]), ProcessTable(), lambda _rule, _alert: None)
