@@ -7,15 +7,15 @@ ends in whatever way. It adds to each run of a program, which is why wall-clock 
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import platform
 import re
 import struct
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from falco_py.kernel import bpf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,19 +24,14 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 
-_SYSCALL = {"x86_64": 321, "aarch64": 280}
 # enum bpf_cmd, bpf_link_type and the layout of bpf_prog_info and bpf_link_info: include/uapi/linux/bpf.h
 _PROG_GET_FD_BY_ID = 13
-_OBJ_GET_INFO_BY_FD = 15
 _LINK_GET_FD_BY_ID = 30
 _LINK_GET_NEXT_ID = 31
 _ENABLE_STATS = 32
 _TRACING_LINKS = frozenset([1, 2, 7, 8])  # raw tracepoint, tracing, perf event, many kprobes
 _NAME = slice(64, 80)
 _RUN_TIME_AT = 192
-_INFO_BYTES = 256
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Run(NamedTuple):
@@ -46,32 +41,16 @@ class Run(NamedTuple):
     runs: int
 
 
-def _bpf(command: int, attributes: bytes) -> tuple[int, bytes]:
-    """What the call gave, and the attributes after it. Raises OSError."""
-    room = ctypes.create_string_buffer(attributes.ljust(128, b"\0"), 128)
-    given = _libc.syscall(_SYSCALL[platform.machine()], command, room, 128)
-    if given < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return given, room.raw
-
-
-def _info(fd: int) -> bytes:
-    room = ctypes.create_string_buffer(_INFO_BYTES)
-    _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, _INFO_BYTES, ctypes.addressof(room)))
-    return room.raw
-
-
 def _info_by_id(command: int, number: int) -> bytes | None:
     """None when it is gone."""
     try:
-        fd, _ = _bpf(command, struct.pack("=I", number))
+        fd, _ = bpf.call(command, struct.pack("=I", number))
     except OSError as error:
         if error.errno == errno.ENOENT:
             return None
         raise
     try:
-        return _info(fd)
+        return bpf.info(fd)
     finally:
         os.close(fd)
 
@@ -80,7 +59,7 @@ def _links() -> Iterator[bytes]:
     at = 0
     while True:
         try:
-            _, after = _bpf(_LINK_GET_NEXT_ID, struct.pack("=II", at, 0))
+            _, after = bpf.call(_LINK_GET_NEXT_ID, struct.pack("=II", at, 0))
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return
@@ -134,7 +113,7 @@ def run_of(programs: Iterable[int]) -> Run:
 @contextmanager
 def timed() -> Iterator[None]:
     """Runs of BPF programs are timed in the block. Raises OSError."""
-    fd, _ = _bpf(_ENABLE_STATS, struct.pack("=I", 0))  # BPF_STATS_RUN_TIME
+    fd, _ = bpf.call(_ENABLE_STATS, struct.pack("=I", 0))  # BPF_STATS_RUN_TIME
     try:
         yield
     finally:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .engine.loop import Loop
     from .kernel.accounts import Accounts
     from .kernel.load import Counters
+    from .kernel.loading import Loading
     from .kernel.pushdown import Plan
     from .kernel.reader import Reader
     from .rules.bundle import Bundle, Rule
@@ -126,11 +127,15 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
     Raises RulesFileError and rules.RulesError (the input is wrong), kernel.host.HostError (the machine cannot).
     """
     log.info(f"Falco-py version: {__version__} ({platform.machine()})")
-    bundle = load_rules(config, rule_files)
     if dry_run:
+        bundle = load_rules(config, rule_files)
         log.info(f"{len(bundle.rules)} rules loaded; dry run, nothing is captured")
         return 0
+    with _begun() as loading:
+        return _run(config, load_rules(config, rule_files), stop_after_s, loading)
 
+
+def _run(config: Config, bundle: Bundle, stop_after_s: float | None, loading: Loading | None) -> int:
     from .engine.drops import DropMonitor
     from .engine.guard import Guard
     from .engine.shedding import Governor
@@ -170,7 +175,7 @@ def run(config: Config, rule_files: Sequence[str], *, stop_after_s: float | None
 
     with (
         _status(lambda: accounts.snapshot(stats.by_rule)),
-        _watch(bundle, emit, filters, stop_after_s, made, accounts) as (loop, counters),
+        _watch(bundle, emit, filters, stop_after_s, made, accounts, loading) as (loop, counters),
     ):
         out.flush()
         _summary(stats, monitor, loop, counters, out)
@@ -201,6 +206,24 @@ def _status(snapshot: Callable[[], dict[str, Any]]) -> Iterator[None]:
 
 
 @contextmanager
+def _begun() -> Iterator[Loading | None]:
+    """Loads the BPF object while the block reads the rules; None where that cannot be: `_watch` tells why."""
+    from .kernel import host
+    from .kernel.loading import begin
+
+    try:
+        host.check()
+        loading = begin()
+    except host.HostError:
+        yield None
+        return
+    try:
+        yield loading
+    finally:
+        loading.close()
+
+
+@contextmanager
 def _watch(
     bundle: Bundle,
     emit: Callable[[Rule, Alert], bool],
@@ -208,11 +231,13 @@ def _watch(
     stop_after_s: float | None,
     made: Callable[[Loop, Reader], None],
     accounts: Accounts | None = None,
+    loading: Loading | None = None,
 ) -> Iterator[tuple[Loop, Counters]]:
     """Captures and tests events until a signal, the time, or `emit`, which gives True when it wants no more.
 
     The block runs when capture has ended; its memory is held until the block ends. `filters`: what the kernel may
-    drop; `made` gets the loop and its reader before it runs, `accounts` what events cost. Raises kernel.host.HostError.
+    drop; `made` gets the loop and its reader before it runs, `accounts` what events cost; `loading` is the BPF object
+    when it was begun. Raises kernel.host.HostError.
     """
     from .engine.loop import Loop
     from .kernel import host
@@ -226,7 +251,7 @@ def _watch(
     root = os.environ.get("HOST_ROOT") or "/"
     log.info("Enabled event sources: syscall")
     log.info("Opening 'syscall' source with modern BPF probe.")
-    capture = Capture(own_pid=own_pid(root))
+    capture = Capture(own_pid(root), loading)
     table = ProcessTable(root, Users(root))
     table.whole_env = not bundle.uses.isdisjoint(("proc.env", "proc.aenv"))
     reader = Reader(capture)

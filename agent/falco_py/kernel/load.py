@@ -1,29 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """The BPF object becomes running programs: loaded, its tables filled, attached, its rings and counters mapped.
 
-pylibbpf loads and attaches. Invariant: nothing is attached before the tables are filled; `close` detaches everything,
+Invariant: nothing is attached before the tables are filled; `close` detaches everything,
 and when the process ends without it the kernel does.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import mmap
 import os
 import struct
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..events.record import Header
+from . import bpf
 from ._ring import Ring
 from .decisions import VALUES
 from .host import HostError
+from .loading import Loading, begin
 from .pushdown import (
-    Plan,
     pack_address,
     pack_comm,
     pack_name,
@@ -37,9 +36,10 @@ from .pushdown import (
 from .tables import CLASSES, MAX_SYSCALLS, NumberTable, row_entries, wanted_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-OBJECTS = Path(__file__).parent / "objects"
+    from .pushdown import Plan
+
 PROGRAMS = ("falco_exec", "falco_fork", "falco_exit", "falco_sys_exit")
 
 MAX_CPUS = 512
@@ -82,62 +82,34 @@ class Counters:
         return sum(self.shed.values())
 
 
-@contextlib.contextmanager
-def _stderr_to(sink: Any) -> Iterator[None]:
-    """libbpf writes its log to file descriptor 2; it is caught, so that a failure can be told in our own words."""
-    saved = os.dup(2)
-    try:
-        os.dup2(sink.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
-def _load_object(path: Path) -> Any:
-    import pylibbpf
-
-    with tempfile.TemporaryFile() as sink:
-        try:
-            with _stderr_to(sink):
-                loaded = pylibbpf.BpfObject(str(path))
-                loaded.load()
-        except Exception as error:
-            sink.seek(0)
-            log = sink.read().decode("utf-8", "replace").strip().splitlines()
-            said = "\n    ".join(log[-12:])
-            raise HostError(
-                f"the kernel refused the BPF object {path.name}: {error}" + (f"\n    {said}" if said else ""),
-                "check `dmesg`, that no lockdown mode or seccomp profile forbids bpf(2), and that the kernel has "
-                "CONFIG_BPF_SYSCALL, CONFIG_BPF_EVENTS and CONFIG_DEBUG_INFO_BTF.",
-            ) from error
-    return loaded
-
-
 class Capture:
     """The loaded base layer. `life` and `events` are its rings (see bpf/lib/maps.h)."""
 
-    def __init__(self, numbers: NumberTable | None = None, own_pid: int = 0) -> None:
-        """`own_pid`: the agent's process as the kernel numbers it; its own calls are not told. Raises HostError."""
-        self.numbers = numbers or NumberTable()
-        path = OBJECTS / f"base.{self.numbers.machine}.bpf.o"
-        if not path.exists():
-            raise HostError(f"{path} is missing.", "build it: `make setup`.")
-        self._object = _load_object(path)
-        rows = self._object["rows"]
-        for index, row in row_entries(self.numbers):
-            rows.update(index, row)
-        bss = next(self._object[name] for name in self._object.get_map_names() if name.endswith(".bss"))
-        self._bss = mmap.mmap(bss.get_fd(), _page_round(bss.get_value_size()), mmap.MAP_SHARED)
+    def __init__(self, own_pid: int = 0, loading: Loading | None = None) -> None:
+        """`own_pid`: the agent's process as the kernel numbers it; its own calls are not told.
+
+        `loading`: what `begin` gave; closed with this. Raises HostError.
+        """
+        self.numbers = NumberTable()
+        self._loading = loading or begin()
+        try:
+            self._loading.wait()
+        except BaseException:
+            self._loading.close()
+            raise
+        self._maps = maps = self._loading.maps
+        maps["rows"].update_many([(struct.pack("=I", index), row) for index, row in row_entries(self.numbers)])
+        bss = next(one for name, one in maps.items() if name.endswith(".bss"))
+        self._bss = mmap.mmap(bss.fd, _page_round(bss.value_size), mmap.MAP_SHARED)
         struct.pack_into("=I", self._bss, _SELF_OFFSET, own_pid)
-        self.life_fd: int = self._object["life"].get_fd()
-        self.events_fd: int = self._object["events"].get_fd()
-        self.events_bytes: int = self._object["events"].get_max_entries()
-        self.life = Ring(self.life_fd, self._object["life"].get_max_entries(), Header)
+        self.life_fd = maps["life"].fd
+        self.events_fd = maps["events"].fd
+        self.events_bytes = maps["events"].max_entries
+        self.life = Ring(self.life_fd, maps["life"].max_entries, Header)
         self.events = Ring(self.events_fd, self.events_bytes, Header)
-        self._attached: list[Any] = []
+        self._attached: list[int] = []
         self.generation = 0
-        self._keys: list[tuple[Any, Any]] = []  # (map, key) of what the slot in use holds
+        self._keys: list[tuple[str, bytes]] = []  # (map, key) of what the slot in use holds
         self._rows = self.numbers.row_names()
 
     def want(self, event_names: Iterable[str], state: bool = True) -> None:
@@ -148,36 +120,33 @@ class Capture:
         """Puts the plan in the place of the one before, at once for all calls. Entries of processes are void then."""
         generation = (self.generation + 1) & 0xFFFFFFFF
         slot = generation % _SLOTS
-        tables: list[tuple[Any, Any, int]] = []
-        for name, key, bits in (
-            *(("paths", pack_path(slot, path), bits) for path, bits in plan.paths.items()),
-            *(("names", pack_name(slot, name), bits) for name, bits in plan.names.items()),
-            *(("comms", pack_comm(slot, name), bits) for name, bits in plan.comms.items()),
-            *(("ports", pack_port(slot, port), bits) for port, bits in plan.ports.items()),
-            *(("addresses", pack_address(slot, network), bits) for network, bits in plan.addresses.items()),
-        ):
-            tables.append((self._object[name], key, bits))
-        valued = plan.valued
-        for index, event in enumerate(self._rows):
-            if event is not None and event in valued:
-                tables += [
-                    (self._object["values"], pack_value(slot, index, value), plan.values[event, value])
-                    for value in range(VALUES)
-                ]
-        for table, key, bits in tables:
-            table.update(key, pack_vector(bits))
-        for top, (left, placed) in plan.tops.items():
-            key = pack_top(slot, top)
-            self._object["tops"].update(key, pack_vector(left) + pack_vector(placed))
-            tables.append((self._object["tops"], key, left))
+        tables: dict[str, list[tuple[bytes, bytes]]] = {
+            "paths": [(pack_path(slot, path), pack_vector(bits)) for path, bits in plan.paths.items()],
+            "names": [(pack_name(slot, name), pack_vector(bits)) for name, bits in plan.names.items()],
+            "comms": [(pack_comm(slot, name), pack_vector(bits)) for name, bits in plan.comms.items()],
+            "ports": [(pack_port(slot, port), pack_vector(bits)) for port, bits in plan.ports.items()],
+            "addresses": [(pack_address(slot, net), pack_vector(bits)) for net, bits in plan.addresses.items()],
+            "tops": [
+                (pack_top(slot, top), pack_vector(left) + pack_vector(placed))
+                for top, (left, placed) in plan.tops.items()
+            ],
+            "values": [
+                (pack_value(slot, index, value), pack_vector(plan.values[event, value]))
+                for index, event in enumerate(self._rows)
+                if event is not None and event in plan.valued
+                for value in range(VALUES)
+            ],
+        }
+        for name, entries in tables.items():
+            self._maps[name].update_many(entries)
         packed = pack_slot(plan, self._rows)
         at = _SLOTS_OFFSET + slot * len(packed)
         self._bss[at : at + len(packed)] = packed
         struct.pack_into("=I", self._bss, _GENERATION_OFFSET, generation)
         self._settle()
-        for table, key in self._keys:
-            table.delete_elem(key)
-        self._keys = [(table, key) for table, key, _ in tables]
+        for name, key in self._keys:
+            self._maps[name].delete(key)
+        self._keys = [(name, key) for name, entries in tables.items() for key, _ in entries]
         self.generation = generation
 
     def shed(self, level: int) -> None:
@@ -204,41 +173,35 @@ class Capture:
         key = pack_comm(self.generation % _SLOTS, name)
         if not self._put("comms", key, pack_vector(bits)):
             return False
-        self._keys.append((self._object["comms"], key))
+        self._keys.append(("comms", key))
         return True
 
     def learn_process(self, pid: int, entry: bytes) -> bool:
         """What a process leaves open; `entry` is a struct process_entry. False when the kernel's table is full."""
-        return self._put("processes", pid, entry)
+        return self._put("processes", struct.pack("=I", pid), entry)
 
-    def _put(self, name: str, key: Any, value: bytes) -> bool:
-        from pylibbpf import BpfException
-
+    def _put(self, name: str, key: bytes, value: bytes) -> bool:
         try:
-            self._object[name].update(key, value)
-        except BpfException:
+            self._maps[name].update(key, value)
+        except OSError:
             return False
         return True
 
     def attach(self) -> None:
         """Raises HostError when the kernel lacks a hook; what was attached is detached again."""
         for name in PROGRAMS:
-            program = self._object.get_program(name)
-            with tempfile.TemporaryFile() as sink:
-                try:
-                    with _stderr_to(sink):
-                        program.attach()
-                except Exception as error:
-                    self.detach()
-                    raise HostError(
-                        f"the kernel refused to attach {name}: {error}.",
-                        "the kernel must be built with CONFIG_BPF_EVENTS and tracepoints.",
-                    ) from error
-            self._attached.append(program)
+            try:
+                self._attached.append(bpf.attach(self._loading.programs[name]))
+            except OSError as error:
+                self.detach()
+                raise HostError(
+                    f"the kernel refused to attach {name}: {error.strerror}.",
+                    "the kernel must be built with CONFIG_BPF_EVENTS and tracepoints.",
+                ) from error
 
     def detach(self) -> None:
         while self._attached:
-            self._attached.pop().detach()
+            os.close(self._attached.pop())
 
     def counters(self) -> Counters:
         sums = [0] * _COUNTER_WORDS
@@ -259,6 +222,8 @@ class Capture:
         self.detach()
         self.life.close()
         self.events.close()
+        self._bss.close()
+        self._loading.close()
 
 
 def _page_round(size: int) -> int:
