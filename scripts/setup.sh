@@ -131,6 +131,11 @@ python_packages() {
 	echo "$now" >"$STAMP"
 }
 
+# Python may be told not to write bytecode by itself; without it each start takes a third longer.
+bytecode() {
+	"$VENV/bin/python" -m compileall -q agent/falco_py
+}
+
 bpf_objects() {
 	[ -f bpf/Makefile ] || return 0
 	make -q -s -C bpf >/dev/null 2>&1 || say "building the BPF objects"
@@ -146,4 +151,5 @@ trap 'rm -f "$APT_LOG"' EXIT
 system_packages
 virtual_environment
 python_packages
+bytecode
 bpf_objects
