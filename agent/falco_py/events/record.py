@@ -7,7 +7,6 @@ out of range decodes to None or to a value marked `truncated`.
 
 from __future__ import annotations
 
-import os
 import posixpath
 import socket
 import struct
@@ -128,8 +127,7 @@ def absolute_path(raw: str, base: str | None) -> str | None:
     return path[1:] if path.startswith("//") else path
 
 
-@dataclass(frozen=True, slots=True)
-class Exec:
+class Exec(NamedTuple):
     """sched_process_exec: the new image of a process. Caller facts are in the header."""
 
     at: bool  # execveat
@@ -173,8 +171,7 @@ class Exec:
         return strings(self.env_raw)
 
 
-@dataclass(frozen=True, slots=True)
-class Fork:
+class Fork(NamedTuple):
     """sched_process_fork of a process (not of a thread). The header is the parent's."""
 
     pid: int
@@ -187,8 +184,7 @@ class Fork:
     comm: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """sched_process_exit of the last thread of a process. `status` is the wait status."""
 
     status: int
@@ -206,17 +202,15 @@ class StateChange(NamedTuple):
 _ITEM = struct.Struct("=HBB")
 unpack_item = _ITEM.unpack_from  # (size, tag, flags)
 _SOCK = struct.Struct("=HHHBBHHI16s16sQQ108s4x")
-_EXEC = struct.Struct("=11I3iIIQQQQQQQQQQ")
+EXEC_FACTS = struct.Struct("=11I3iIIQQQQQQQQQQ")
 _FORK = struct.Struct("=IIIIQQQ16s")
 _EXIT = struct.Struct("=II")
 _VALUE = struct.Struct("=q")
 
 FD_SOCK, FD_CUT, FD_DELETED, FD_DETACHED, FD_FILE = 1, 2, 4, 8, 16  # flags of struct fd_facts
-CGROUP_SUBSYSTEMS = ("", "memory", "cpu", "cpuset", "devices", "pids")  # in the order of exec_cgroups()
 
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 _V4_MAPPED = b"\0" * 10 + b"\xff\xff"
-_PAGE_KB = os.sysconf("SC_PAGESIZE") // 1024
 
 Item = tuple[int, int, bytes]  # tag, flags, value
 Items = list[Item]
@@ -224,16 +218,7 @@ Items = list[Item]
 
 def split_items(payload: bytes) -> Items:
     """The items of a record; one that claims to be longer than the record ends the list."""
-    items: Items = []
-    at, end = 0, len(payload)
-    while at + 4 <= end:
-        size, tag, flags = _ITEM.unpack_from(payload, at)
-        at += 4
-        if at + size > end:
-            break
-        items.append((tag, flags, payload[at : at + size]))
-        at += size
-    return items
+    return _items.split(payload)
 
 
 def text(raw: bytes) -> str:
@@ -309,109 +294,25 @@ def decode_value(raw: bytes) -> int | None:
 
 def strings(raw: bytes) -> tuple[str, ...]:
     """NUL-separated strings; the last may lack its NUL when it was cut."""
-    if not raw:
-        return ()
-    if raw.endswith(b"\0"):
-        raw = raw[:-1]
-    return tuple(text(one) for one in raw.split(b"\0"))
+    return _items.strings(raw)
 
 
 def decode_exec(payload: bytes) -> Exec | None:
     """A record of KIND_EXEC: facts, file, directory, file name, cgroups, argv, environment."""
-    items = split_items(payload)
-    items += [(ITEM_NULL, 0, b"")] * (12 - len(items))
-    if len(items[0][2]) < _EXEC.size:
-        return None
-    (
-        at,
-        exe_flags,
-        loginuid,
-        sessionid,
-        ruid,
-        rgid,
-        euid,
-        egid,
-        suid,
-        fsuid,
-        tty,
-        sid,
-        pgid,
-        vpgid,
-        pidns,
-        exe_dev,
-        pidns_start,
-        exe_ino,
-        ctime,
-        mtime,
-        vm_size,
-        vm_rss,
-        vm_swap,
-        maj,
-        minor,
-        fdlimit,
-    ) = _EXEC.unpack_from(items[0][2])
-    exe = decode_fd(items[1][2])
-    path = exe.name if exe and exe.name is not None else ""
-    if path.startswith("memfd:"):
-        exe_flags |= 4
-    cgroups = [
-        (subsystem, text(raw))
-        for subsystem, (tag, _, raw) in zip(CGROUP_SUBSYSTEMS, items[4:10], strict=True)
-        if tag == ITEM_DIR
-    ]
-    args, env = items[10], items[11]
-    return Exec(
-        at=bool(at),
-        exepath=path,
-        exepath_truncated=bool(exe and exe.truncated),
-        filename=text(items[3][2]),
-        args=strings(args[2]),
-        args_truncated=bool(args[1] & ITEM_CUT) or args[0] == ITEM_NULL,
-        env_raw=env[2],
-        env_truncated=bool(env[1] & ITEM_CUT) or env[0] == ITEM_NULL,
-        cwd=text(items[2][2]),
-        cgroups=tuple(cgroups),
-        loginuid=-1 if loginuid == 0xFFFFFFFF else loginuid,
-        ruid=ruid,
-        rgid=rgid,
-        euid=euid,
-        egid=egid,
-        suid=suid,
-        fsuid=fsuid,
-        sessionid=sessionid,
-        tty=tty,
-        sid=sid,
-        pgid=pgid,
-        vpgid=vpgid,
-        pidns=pidns,
-        pidns_start_ns=pidns_start,
-        exe_flags=exe_flags,
-        exe_dev=exe_dev,
-        exe_ino=exe_ino,
-        exe_ctime_ns=ctime,
-        exe_mtime_ns=mtime,
-        vm_size_kb=vm_size * _PAGE_KB,
-        vm_rss_kb=vm_rss * _PAGE_KB,
-        vm_swap_kb=vm_swap * _PAGE_KB,
-        pgft_maj=maj,
-        pgft_min=minor,
-        fdlimit=fdlimit,
-    )  # fmt: skip
+    return _items.exec(Exec, payload)
 
 
 def decode_fork(payload: bytes) -> Fork | None:
-    items = split_items(payload)
-    if not items or len(items[0][2]) < _FORK.size:
+    facts = _items.first(payload)
+    if len(facts) < _FORK.size:
         return None
-    pid, vpid, ppid, pidns, start, pstart, cgroup, comm = _FORK.unpack_from(items[0][2])
+    pid, vpid, ppid, pidns, start, pstart, cgroup, comm = _FORK.unpack_from(facts)
     return Fork(pid, start, vpid, ppid, pidns, pstart, cgroup, comm.split(b"\0", 1)[0])
 
 
 def decode_exit(payload: bytes) -> Exit | None:
-    items = split_items(payload)
-    if not items or len(items[0][2]) < _EXIT.size:
-        return None
-    return Exit(*_EXIT.unpack_from(items[0][2]))
+    facts = _items.first(payload)
+    return Exit(*_EXIT.unpack_from(facts)) if len(facts) >= _EXIT.size else None
 
 
 def decode_state(header: Header, payload: bytes) -> StateChange:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..events.record import strings
+from ..events.record import Exec, strings
 
 EXE_WRITABLE, EXE_UPPER_LAYER, EXE_FROM_MEMFD, EXE_LOWER_LAYER = 1, 2, 4, 8
 
@@ -82,6 +82,19 @@ def _written(lines: list[str], arguments: str) -> Any:
 
 _copy = _written([f"to.{name} = of.{name}" for name in _COPIED], "of, to")
 _clear = _written([*(f"of.{name} = 0" for name in _NUMBERS), *(f'of.{name} = ""' for name in _TEXTS)], "of")
+
+_IMAGE = {name: f"of.{name}" for name in Exec._fields if name in _COPIED} | {
+    "args": "of.argv",
+    "env_raw": "of.env_raw",
+    "euid": "of.uid",
+    "egid": "of.gid",
+}
+_take_image = _written([", ".join(_IMAGE.get(name, "_") for name in Exec._fields) + " = image"], "of, image")
+
+
+def _joined(raw: bytes) -> str:
+    """NUL-separated strings with blanks between them."""
+    return raw.removesuffix(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
 
 
 class Process:
@@ -195,6 +208,20 @@ class Process:
         copy.exit_ts = 0
         return copy
 
+    def take_image(self, image: Exec) -> None:
+        """The facts of a new image."""
+        _take_image(self, image)
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        return (self.exe, *self.args)
+
+    @argv.setter
+    def argv(self, value: tuple[str, ...]) -> None:
+        self.exe = value[0] if value else ""
+        self.args = value[1:]
+        self._args_text = self._cmdline = None
+
     def rename(self, comm: str) -> None:
         self.comm = comm
         self._cmdline = None
@@ -245,5 +272,5 @@ class Process:
         """The environment, joined with blanks."""
         text = self._env_text
         if text is None:
-            text = self._env_text = " ".join(self.env)
+            text = self._env_text = " ".join(self._env) if self._env is not None else _joined(self._env_raw)
         return text

@@ -100,45 +100,15 @@ class ProcessTable:
         self._take_header(process, header)
         process.comm = procfs.text(header.comm)
         process.exec_ts = process.image_ts = header.ts
-        process.exepath = ex.exepath
-        process.filename = ex.filename
-        args, truncated = ex.args, ex.args_truncated
-        if truncated:
-            whole = procfs.read_args(self.proc, header.pid, header.start, args)
+        process.take_image(ex)
+        if ex.args_truncated:
+            whole = procfs.read_args(self.proc, header.pid, header.start, ex.args)
             if whole is not None:
-                args, truncated = whole
-        process.exe = args[0] if args else ""
-        process.args = args[1:]
-        process.args_truncated = truncated
-        process.env_raw = ex.env_raw
-        process.env_truncated = ex.env_truncated
+                process.argv, process.args_truncated = whole
         if ex.env_truncated and self.whole_env:
             whole = procfs.read_env(self.proc, header.pid, header.start, ex.env)
             if whole is not None:
                 process.env, process.env_truncated = whole
-        process.cwd = ex.cwd
-        process.cgroups = ex.cgroups
-        process.loginuid = ex.loginuid
-        process.uid = ex.euid
-        process.gid = ex.egid
-        process.sessionid = ex.sessionid
-        process.tty = ex.tty
-        process.sid = ex.sid
-        process.pgid = ex.pgid
-        process.vpgid = ex.vpgid
-        process.pidns = ex.pidns
-        process.pidns_start_ns = ex.pidns_start_ns
-        process.exe_flags = ex.exe_flags
-        process.exe_dev = ex.exe_dev
-        process.exe_ino = ex.exe_ino
-        process.exe_ctime_ns = ex.exe_ctime_ns
-        process.exe_mtime_ns = ex.exe_mtime_ns
-        process.vm_size_kb = ex.vm_size_kb
-        process.vm_rss_kb = ex.vm_rss_kb
-        process.vm_swap_kb = ex.vm_swap_kb
-        process.pgft_maj = ex.pgft_maj
-        process.pgft_min = ex.pgft_min
-        process.fdlimit = ex.fdlimit
         if before is None or not _same(before, header.start):
             before = self._by_pid.get(header.ppid)
         self._contain(process, before)

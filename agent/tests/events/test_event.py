@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from ipaddress import IPv4Address, IPv6Address
 from types import SimpleNamespace
@@ -207,6 +208,73 @@ def whole_items(payload: bytes) -> list[tuple[int, int, bytes]]:
         size, tag, flags = record.unpack_item(payload, at)
         found.append((tag, flags, payload[at + 4 : at + 4 + size]))
     return found
+
+
+def split(payload: bytes) -> list[tuple[int, int, bytes]]:
+    found, at = [], 0
+    while at + 4 <= len(payload):
+        size, tag, flags = record.unpack_item(payload, at)
+        if at + 4 + size > len(payload):
+            break
+        found.append((tag, flags, payload[at + 4 : at + 4 + size]))
+        at += 4 + size
+    return found
+
+
+def strings(raw: bytes) -> tuple[str, ...]:
+    return tuple(map(record.text, raw.removesuffix(b"\0").split(b"\0"))) if raw else ()
+
+
+def exec_of(payload: bytes) -> record.Exec | None:
+    """What the native reader must find in a record of an exec."""
+    found = split(payload)
+    found += [(ITEM_NULL, 0, b"")] * (12 - len(found))
+    if len(found[0][2]) < record.EXEC_FACTS.size:
+        return None
+    facts = record.EXEC_FACTS.unpack_from(found[0][2])
+    at, exe_flags, loginuid, sessionid, ruid, rgid, euid, egid, suid, fsuid, tty, sid, pgid, vpgid = facts[:14]
+    pidns, exe_dev, pidns_start, exe_ino, ctime, mtime, vm_size, vm_rss, vm_swap, maj, minor, fdlimit = facts[14:]
+    exe = record.decode_fd(found[1][2])
+    path = exe.name or "" if exe else ""
+    args, env = found[10], found[11]
+    page_kb = os.sysconf("SC_PAGESIZE") // 1024
+    size, rss, swap = (pages * page_kb % 2**64 for pages in (vm_size, vm_rss, vm_swap))
+    subsystems = ("", "memory", "cpu", "cpuset", "devices", "pids")  # in the order of exec_cgroups(), bpf/lib/exec.h
+    return record.Exec(
+        bool(at), path, bool(exe and exe.truncated), record.text(found[3][2]),
+        strings(args[2]), bool(args[1] & 1) or args[0] == ITEM_NULL,
+        env[2], bool(env[1] & 1) or env[0] == ITEM_NULL,
+        record.text(found[2][2]),
+        tuple((name, record.text(raw)) for name, (tag, _, raw) in zip(subsystems, found[4:10], strict=True)
+              if tag == record.ITEM_DIR),
+        -1 if loginuid == 2**32 - 1 else loginuid,
+        ruid, rgid, euid, egid, suid, fsuid, sessionid, tty, sid, pgid, vpgid,
+        pidns, pidns_start, exe_flags | 4 * path.startswith("memfd:"), exe_dev, exe_ino, ctime, mtime, size, rss, swap,
+        maj, minor, fdlimit,
+    )  # fmt: skip
+
+
+exec_payloads = st.builds(
+    lambda facts, file, rest: item(record.ITEM_FACTS, facts) + file + rest,
+    st.binary(min_size=record.EXEC_FACTS.size, max_size=record.EXEC_FACTS.size),
+    st.one_of(
+        st.builds(lambda at, raw: item(ITEM_FD, at + raw), st.binary(min_size=40, max_size=40), st.binary(max_size=40)),
+        st.sampled_from(["/bin/true", "/memfd:x"]).map(file_item),
+        st.just(item(ITEM_FD, bytes(7) + b"\x18" + bytes(32) + b"/memfd:kit")),
+    ),
+    st.lists(
+        st.builds(item, st.sampled_from([4, 7, 8]), st.one_of(st.binary(max_size=60), st.just(b"a\0b\0")),
+                  st.integers(0, 1)), max_size=12
+    ).map(b"".join),
+)  # fmt: skip
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.one_of(exec_payloads, items, st.binary(max_size=400)))
+def test_an_exec_is_read_as_its_layout_says(payload: bytes) -> None:
+    assert decode_exec(payload) == exec_of(payload)
+    assert split_items(payload) == split(payload)
+    assert record.strings(payload) == strings(payload)
 
 
 @settings(max_examples=500, deadline=None)

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def image(**values: Any) -> Exec:
-    empty = {"str": "", "int": 0, "bool": False}
-    defaults = {field.name: empty.get(str(field.type), ()) for field in fields(Exec)}
+    empty = {str: "", int: 0, bool: False, bytes: b""}
+    defaults = {name: empty.get(kind, ()) for name, kind in get_type_hints(Exec).items()}
     return Exec(**{**defaults, **values})
 
 

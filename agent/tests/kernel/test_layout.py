@@ -87,7 +87,7 @@ def test_structures_have_the_sizes_that_python_unpacks(tmp_path: Path) -> None:
         "item": record._ITEM.size,
         "fd_facts": FD_FACTS,
         "sock_facts": record._SOCK.size,
-        "exec_facts": record._EXEC.size,
+        "exec_facts": record.EXEC_FACTS.size,
         "fork_facts": record._FORK.size,
         "exit_facts": record._EXIT.size,
         "row": tables.ROW_SIZE,

@@ -26,7 +26,7 @@ def header(pid: int = 40, start: int = 90 * SECOND_NS + 1234, **values: Any) -> 
 
 
 def image(**values: Any) -> Exec:
-    defaults: dict[str, Any] = dict.fromkeys(Exec.__dataclass_fields__, 0)
+    defaults: dict[str, Any] = dict.fromkeys(Exec._fields, 0)
     defaults |= {
         "at": False, "exepath": "/usr/bin/sh", "exepath_truncated": False, "filename": "/bin/sh", "args": ("sh", "-c"),
         "args_truncated": False, "env_raw": b"A=b\0", "env_truncated": False, "cwd": "/tmp", "cgroups": (("", "/x"),),

@@ -8,6 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from falco_py.events.record import Exit, Header, StateChange
 from falco_py.state.clock import boot_to_epoch_ns, now_boot_ns, refresh
@@ -319,3 +321,11 @@ def test_facts_of_a_container_reach_all_its_processes(table: ProcessTable) -> No
 def test_clock_tells_the_epoch_of_boot() -> None:
     assert abs(refresh() + now_boot_ns() - time.time_ns()) < SECOND_NS
     assert boot_to_epoch_ns() == refresh() or abs(boot_to_epoch_ns() - refresh()) < SECOND_NS
+
+
+@given(st.binary(max_size=40))
+def test_the_environments_text_is_the_same_before_and_after_it_was_split(raw: bytes) -> None:
+    before, after = Process(1, 1), Process(1, 1)
+    before.env_raw = after.env_raw = raw
+    assert after.env is not None
+    assert before.env_text == after.env_text == " ".join(after.env)
