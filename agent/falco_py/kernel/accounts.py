@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measured events become what each rule and each event type costs: events that reach user space, and nanoseconds.
 
-One event in many is measured, at random distances, and stands for those between. Invariant: one thread writes, others
+One event in many is measured, at random distances, and stands for those since the one before. Invariant: one thread writes, others
 read copies; the number of entries is bounded by the rules and event types there are.
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .learning import Learner
     from .pushdown import Plan
 
-EVERY = 4096  # events between two that are measured, on average
-WHOLE = 1024  # the first events, each of which is measured, so that a quiet machine has figures, too
+EVERY = 4096  # events from one that is measured to the next, on average, on a machine that had many
+WHOLE = 64  # the first events, each of which is measured; from then on the distances grow
 _MAX_SETS = 4096  # of clauses whose rules are remembered
 
 
@@ -47,12 +47,13 @@ class Accounts:
         for event in {name for rule in rules for name in rule.event_types}:
             self._of_type[event] = tuple(rule.name for rule in rules if event in rule.event_types)
         self._of_clauses: dict[int, tuple[str, ...]] = {}
-        self._distance = random.Random(0).randrange
+        self._random = random.Random(0).randrange
+        self._last = 0  # number of the event that was measured last
 
     def measure(self, event: Event, took_ns: int) -> int:
         """`took_ns`: the test of all rules. Gives the distance to the next event that is to be measured."""
-        first = event.num <= WHOLE
-        stands_for = 1 if first else EVERY
+        stands_for = event.num - self._last
+        self._last = event.num
         self.measured += 1
         took_ns *= stands_for
         name = event.name
@@ -69,7 +70,7 @@ class Accounts:
             share = took_ns // len(rules)
             for rule in rules:
                 self.nanoseconds[rule] += share
-        return 1 if first and event.num < WHOLE else self._distance(1, 2 * EVERY)
+        return self._random(1, 2 * min(EVERY, 1 + event.num // WHOLE))
 
     def rules_of(self, event: Event) -> tuple[str, ...]:
         """The rules on whose account the kernel told of a system call."""
