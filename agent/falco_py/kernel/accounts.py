@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measured events become what each rule and each event type costs: events that reach user space, and nanoseconds.
 
-One event in many is measured, at random distances, and stands for those since the one before. Invariant: one thread writes, others
-read copies; the number of entries is bounded by the rules and event types there are.
+One event in many is measured, at random distances, and stands for those since the one before. Invariant: one thread
+writes, others read copies; the number of entries is bounded by the rules and event types there are.
 """
 
 from __future__ import annotations

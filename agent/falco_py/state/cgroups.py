@@ -7,6 +7,7 @@ while a runtime's bundle or state for it lies on disk. The innermost container o
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -14,7 +15,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
 SHORT_ID = 12
@@ -23,6 +24,9 @@ _SETTLED_S = 2.0  # a path that no bundle was found for so long is the host's: b
 _AGAIN_S = 1.0  # and is looked for again this often
 _CANDIDATES_MAX = 8  # path components tried against the disk, innermost first
 _NAMESPACES_MAX = 64
+
+
+Pairs = tuple[tuple[str, str], ...]  # (subsystem, path)
 
 
 class ContainerRef(NamedTuple):
@@ -111,14 +115,18 @@ class Cgroups:
         self._states = ((os.path.join(run, "runc"), "state.json"), (os.path.join(run, "crun"), "status"))
         self._cache: OrderedDict[str, ContainerRef | None] = OrderedDict()
         self._cache_max = cache_max
+        self._known: dict[Pairs, tuple[ContainerRef | None, float]] = {}  # answers, and until when they hold
         self._of_host: dict[str, tuple[float, float]] = {}  # path -> when it was first and last looked for in vain
 
-    def resolve(self, cgroups: Iterable[tuple[str, str]]) -> ContainerRef | None:
+    def resolve(self, cgroups: Pairs) -> ContainerRef | None:
         """The container of a process with these (subsystem, path) pairs, None for the host.
 
-        Paths that name a container by themselves are cached. Those that do not are looked up on disk each time: their
-        bundle may come later, and goes away with the container.
+        Paths that name a container by themselves are cached, and those that have been the host's for a while, for a
+        moment. Others are looked up on disk each time: their bundle may come later, and goes away with the container.
         """
+        known = self._known.get(cgroups)
+        if known is not None and self._clock() < known[1]:
+            return known[0]
         undecided = []
         seen = set()
         for _, path in cgroups:
@@ -127,13 +135,24 @@ class Cgroups:
             seen.add(path)
             ref = self._strict(path)
             if ref is not None:
-                return ref
+                return self._keep(cgroups, ref, math.inf)
             undecided.append(path)
         for path in undecided:
             ref = self._looked_up(path)
             if ref is not None:
                 return ref
-        return None
+        return self._keep(cgroups, None, min(map(self._until, undecided), default=math.inf))
+
+    def _keep(self, cgroups: Pairs, ref: ContainerRef | None, until: float) -> ContainerRef | None:
+        if len(self._known) >= self._cache_max:
+            self._known.clear()
+        self._known[cgroups] = ref, until
+        return ref
+
+    def _until(self, path: str) -> float:
+        """When the disk is to be asked again about a path that is the host's; 0 when at once."""
+        first, last = self._of_host.get(path, (math.inf, 0.0))
+        return last + _AGAIN_S if last - first > _SETTLED_S else 0.0
 
     def _looked_up(self, path: str) -> ContainerRef | None:
         """A path that has been the host's for a while is not looked for at every exec.

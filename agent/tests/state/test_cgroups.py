@@ -85,11 +85,11 @@ def test_the_inner_container_wins() -> None:
 
 
 def test_each_path_is_tried_until_one_tells(tmp_path: Path) -> None:
-    pairs = [("cpu", "/"), ("memory", "/user.slice"), ("pids", f"/docker/{ID}"), ("", "/x")]
+    pairs = (("cpu", "/"), ("memory", "/user.slice"), ("pids", f"/docker/{ID}"), ("", "/x"))
     found = Cgroups(tmp_path).resolve(pairs)
     assert found is not None
     assert found.full_id == ID
-    assert Cgroups(tmp_path).resolve([("", "/")]) is None
+    assert Cgroups(tmp_path).resolve((("", "/"),)) is None
 
 
 def bundle(root: Path, namespace: str, name: str) -> Path:
@@ -101,7 +101,7 @@ def bundle(root: Path, namespace: str, name: str) -> Path:
 
 def test_any_name_is_a_container_while_its_bundle_exists(tmp_path: Path) -> None:
     cgroups = Cgroups(tmp_path)
-    pairs = [("", "/shop/my-web-frontend")]
+    pairs = (("", "/shop/my-web-frontend"),)
     assert cgroups.resolve(pairs) is None
     made = bundle(tmp_path, "shop", "my-web-frontend")
     found = cgroups.resolve(pairs)
@@ -116,22 +116,22 @@ def test_plain_runc_container_is_known_by_its_state(tmp_path: Path) -> None:
     state.parent.mkdir(parents=True)
     state.write_text("{}")
     for path in ("/box1", "/user.slice/box1", "/box1/child"):
-        found = Cgroups(tmp_path).resolve([("pids", path)])
+        found = Cgroups(tmp_path).resolve((("pids", path),))
         assert found is not None
         assert (found.id, found.engine) == ("box1", "runc")
-    assert Cgroups(tmp_path).resolve([("pids", "/box2")]) is None
+    assert Cgroups(tmp_path).resolve((("pids", "/box2"),)) is None
 
 
 def test_names_cannot_walk_out_of_the_state_directories(tmp_path: Path) -> None:
     (tmp_path / "run/runc").mkdir(parents=True)
     (tmp_path / "run/state.json").write_text("{}")
-    assert Cgroups(tmp_path).resolve([("", "/..")]) is None
+    assert Cgroups(tmp_path).resolve((("", "/.."),)) is None
 
 
 def test_cache_is_bounded(tmp_path: Path) -> None:
     cgroups = Cgroups(tmp_path, cache_max=10)
     for i in range(100):
-        cgroups.resolve([("", f"/slice{i}")])
+        cgroups.resolve((("", f"/slice{i}"),))
     assert len(cgroups._cache) == 10
 
 
@@ -151,7 +151,7 @@ def test_a_path_that_has_long_been_the_hosts_is_seldom_looked_for(tmp_path: Path
     state = tmp_path / "run/runc/box1/state.json"
 
     def found() -> bool:
-        return cgroups.resolve([("pids", "/box1")]) is not None
+        return cgroups.resolve((("pids", "/box1"),)) is not None
 
     assert not found()
     state.parent.mkdir(parents=True)
