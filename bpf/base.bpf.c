@@ -21,16 +21,9 @@ static __always_inline u64 call_number(struct pt_regs *regs)
 	return regs->orig_ax;
 }
 
-static __always_inline bool is_compat(void)
+static __always_inline bool is_compat(u64 task)
 {
-	struct task_struct *task;
-
-	if (HAS_TYPED_TASK) {
-		task = bpf_get_current_task_btf();
-		return task->thread_info.status & TS_COMPAT;
-	}
-	task = (void *)bpf_get_current_task();
-	return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
+	return READ_AT(struct task_struct, task, thread_info.status) & TS_COMPAT;
 }
 
 static __always_inline void read_arguments(struct record *r, struct pt_regs *regs)
@@ -59,11 +52,9 @@ static __always_inline u64 call_number(struct pt_regs *regs)
 	return (u32)regs->syscallno;
 }
 
-static __always_inline bool is_compat(void)
+static __always_inline bool is_compat(u64 task)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-
-	return BPF_CORE_READ(task, thread_info.flags) & (1UL << TIF_32BIT);
+	return READ_AT(struct task_struct, task, thread_info.flags) & (1UL << TIF_32BIT);
 }
 
 /* x0 holds the result by now; the kernel keeps the first argument in orig_x0. */
@@ -106,9 +97,11 @@ SEC("tp_btf/sys_exit")
 int BPF_PROG(falco_sys_exit, struct pt_regs *regs, long ret)
 {
 	u64 nr = call_number(regs);
+	struct path_buf *p;
 	struct record *r;
 	struct row *row;
-	u32 index;
+	u32 index, pid;
+	u64 task;
 	u8 want;
 
 #if defined(__TARGET_ARCH_x86)
@@ -123,12 +116,17 @@ int BPF_PROG(falco_sys_exit, struct pt_regs *regs, long ret)
 	want = control.wanted[nr];
 	if (!want)
 		return 0;
-	if (bpf_get_current_pid_tgid() >> 32 == control.self)
+	task = bpf_get_current_task();
+	pid = READ_AT(struct task_struct, task, tgid);
+	if (pid == control.self)
 		return 0;
 	r = record_scratch();
-	if (!r)
+	p = path_scratch();
+	if (!r || !p)
 		return 0;
-	r->compat = is_compat();
+	p->task = task;
+	p->pid = pid;
+	r->compat = is_compat(task);
 	index = nr;
 	if (r->compat) {
 		index += MAX_SYSCALLS;
@@ -149,7 +147,7 @@ int BPF_PROG(falco_sys_exit, struct pt_regs *regs, long ret)
 	if (row->flags & ROW_EXEC && !ret)
 		return 0;
 	r->h.ret = ret;
-	if (call_filter(index) == DROP)
+	if (call_filter(r, row, p, index) == DROP)
 		return 0;
 	fill_header(r, KIND_SYSCALL, ret);
 	r->h.nr = nr;
@@ -167,13 +165,6 @@ int BPF_PROG(falco_sys_exit, struct pt_regs *regs, long ret)
 	return 0;
 }
 
-/* What was known of the process was of its last image. */
-static __always_inline void new_image(struct record *r)
-{
-	bpf_map_delete_elem(&processes, &r->h.pid);
-	bpf_map_update_elem(&images, &r->h.pid, &r->h.ts, BPF_ANY);
-}
-
 /*
  * A new image is in place: credentials, memory and name are the new ones and no instruction of it has run, so argv is
  * what the kernel copied and cannot have been rewritten.
@@ -188,7 +179,7 @@ int BPF_PROG(falco_exec, struct task_struct *p, int old_pid, struct linux_binprm
 		return 0;
 	r->compat = 0;
 	fill_header(r, KIND_EXEC, 0);
-	new_image(r);
+	bpf_map_delete_elem(&processes, &r->h.pid); /* it was of the last image */
 	name = (u64)BPF_CORE_READ(bprm, filename);
 	exec_facts(BPF_CORE_READ(bprm, fdpath) != NULL);
 	put_string(r, name, false, FILENAME_BYTES, ITEM_STRING);
@@ -220,7 +211,7 @@ int BPF_PROG(falco_fork, struct task_struct *parent, struct task_struct *child)
 	f.pidns = BPF_CORE_READ(read_upid(pid, level).ns, ns.inum);
 	f.start = BPF_CORE_READ(child, start_boottime);
 	f.pstart = BPF_CORE_READ(child, real_parent, group_leader, start_boottime);
-	f.cgroup = cgroup_token(child);
+	f.cgroup = cgroup_token((u64)child);
 	bpf_probe_read_kernel_str(f.comm, sizeof(f.comm), child->comm);
 	put_facts(r, f, ITEM_FACTS);
 	send(&life, r, CLASS_FORK);
@@ -242,7 +233,6 @@ int BPF_PROG(falco_exit, struct task_struct *p)
 		return 0;
 	fill_header(r, KIND_EXIT, 0);
 	bpf_map_delete_elem(&processes, &r->h.pid);
-	bpf_map_delete_elem(&images, &r->h.pid);
 	f.status = BPF_CORE_READ(signal, group_exit_code);
 	if (!f.status)
 		f.status = BPF_CORE_READ(p, exit_code);

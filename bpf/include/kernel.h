@@ -282,6 +282,7 @@ struct task_struct {
 	kuid_t loginuid;
 	unsigned int sessionid;
 	struct css_set *cgroups;
+	u64 self_exec_id;
 };
 
 struct linux_binprm {

@@ -62,7 +62,7 @@ static __always_inline void put_path(struct record *r, struct op op)
 		put_no_dir(r);
 		return;
 	}
-	put_walked(r, walk_from_root(__builtin_preserve_access_index(&dir->f_path)), ITEM_DIR);
+	put_walked(r, walk_from(path_of(dir)), ITEM_DIR);
 }
 
 static __always_inline void put_memory(struct record *r, struct op op)

@@ -13,7 +13,6 @@
 static __always_inline struct file *file_of(s64 fd)
 {
 	struct file **table;
-	struct file *file = NULL;
 	u32 most;
 
 	if (HAS_TYPED_TASK) {
@@ -31,8 +30,7 @@ static __always_inline struct file *file_of(s64 fd)
 	}
 	if (fd < 0 || fd >= most)
 		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), &table[fd]);
-	return file;
+	return (void *)WORD_OF((u64)table + fd * sizeof(*table));
 }
 
 /*
@@ -140,7 +138,7 @@ static __always_inline void put_file(struct record *r, struct file *file, s32 nu
 		__builtin_memcpy(to + sizeof(f), &s, sizeof(s));
 		len = sizeof(s);
 	} else {
-		int walked = walk_from_root(__builtin_preserve_access_index(&file->f_path));
+		int walked = walk_from(path_of(file));
 
 		if (!(walked & WALK_FAILED))
 			len = copy_path(to + sizeof(f), walked);

@@ -12,6 +12,8 @@
 
 #define SCAN_BYTES 256 /* of a passed path; longer is not decided */
 #define KEY_FRONT  (sizeof(u32) + sizeof(u8))
+#define PASSED_AT \
+	(PATH_BYTES + 1) /* where the path as passed is read to, behind room for a slash */
 #define O_ACCMODE  3
 #define O_CREAT	   0100 /* as in include/uapi/asm-generic/fcntl.h: the machines that we know agree */
 #define O_TRUNC	   01000
@@ -57,9 +59,9 @@ static __always_inline void vector_without(struct vector *a, struct vector *b)
  * When user space cannot keep up: the clauses of rules that are not severe enough for the level are taken from `open`. Whether
  * something is left. What starts a process is never shed, so that no record is left without its process.
  */
-static __always_inline bool left_at_level(struct row *row, struct path_buf *p, struct slot *rules,
-					  struct vector *open)
+static __always_inline bool left_at_level(struct row *row, struct path_buf *p, struct slot *rules)
 {
+	struct vector *open = &p->open;
 	u32 level = control.level;
 
 	p->shedding = 0;
@@ -106,18 +108,24 @@ static __always_inline int dropped(struct row *row, struct path_buf *p)
 	return DROP;
 }
 
-/* Whether something of `open` holds where the clauses of `found` do; what was shed does not count, but is remembered. */
-static __always_inline bool holds(struct path_buf *p, struct vector *found, struct vector *open)
+/* Whether one of the clauses of `found` is open; what was shed does not count, but is remembered. */
+static __always_inline bool holds(struct path_buf *p, struct vector *found)
 {
 	if (p->shedding && vector_meets(found, &p->shed))
 		p->lost = 1;
-	return vector_meets(found, open);
+	return vector_meets(found, &p->open);
 }
 
 /* Whether a clause is open, or was until it was shed. */
-static __always_inline bool asks_more(struct path_buf *p, struct vector *open)
+static __always_inline bool asks_more(struct path_buf *p)
 {
-	return vector_any(open) || (p->shedding && vector_any(&p->shed));
+	return vector_any(&p->open) || (p->shedding && vector_any(&p->shed));
+}
+
+/* Whether one of these clauses is. */
+static __always_inline bool meets(struct path_buf *p, struct vector *clauses)
+{
+	return vector_meets(&p->open, clauses) || (p->shedding && vector_meets(&p->shed, clauses));
 }
 
 static __always_inline u32 slot_number(void)
@@ -129,7 +137,7 @@ static __always_inline u32 slot_number(void)
  * The NUL-terminated path at b[start], looked up in place: the room in front takes the length of the key and the slot, which
  * overwrites what stands there.
  */
-static __always_inline bool path_hits(struct path_buf *p, u32 start, u32 slot, struct vector *open)
+static __always_inline bool path_hits(struct path_buf *p, u32 start, u32 slot)
 {
 	struct vector *found;
 	u64 at = start;
@@ -143,61 +151,7 @@ static __always_inline bool path_hits(struct path_buf *p, u32 start, u32 slot, s
 	*(u32 *)key = TRIE_KEY_BYTES * 8;
 	key[sizeof(u32)] = slot;
 	found = bpf_map_lookup_elem(&paths, key);
-	return found && holds(p, found, open);
-}
-
-static __always_inline bool name_hits(struct path_buf *p, u64 name, u32 slot, struct vector *open)
-{
-	struct name_key key = { .slot = slot };
-	struct vector *found;
-
-	if (bpf_probe_read_kernel_str(key.name, sizeof(key.name), (void *)name) < 0)
-		return true;
-	found = bpf_map_lookup_elem(&names, &key);
-	return found && holds(p, found, open);
-}
-
-/* 1 or 0 without a branch: each branch in a loop is another path for the verifier. Both below 2^31. */
-static __always_inline u32 equal(u32 a, u32 b)
-{
-	u32 x = a ^ b;
-
-	barrier_var(x);
-	x -= 1;
-	barrier_var(x);
-	return x >> 31;
-}
-
-/*
- * Reads the path at b[at] to its end. Its text alone tells where it leads unless it has a component `.` or `..`, an
- * empty one, or goes on after SCAN_BYTES; "../" anywhere is not decided either, so that rules about it see all of it. `dots`
- * counts the dots just read, `length` the characters of the component. The state lies in the map so that the
- * verifier sees one turn like the next.
- */
-static __always_inline bool scan_passed(struct path_buf *p, u32 at, bool absolute)
-{
-	p->dots = 0;
-	p->length = absolute; /* nothing stands before the first slash */
-	p->last_slash = at - 1;
-	for (u32 i = 0; i < SCAN_BYTES; i++) {
-		u32 here = at + i;
-		u32 dots = p->dots;
-		u32 length = p->length;
-		u32 last = p->last_slash;
-		u32 c = p->b[bounded(here, 2 * PATH_BYTES)];
-		u32 slash, undecided;
-
-		if (!c)
-			return length && !(dots && dots == length);
-		slash = equal(c, '/');
-		undecided = equal(length, 0) | equal(dots, length) | ((1 - dots) >> 31);
-		if (slash & undecided)
-			return false;
-		p->dots = (dots + 1) * equal(c, '.');
-		p->length = (length + 1) * (1 - slash);
-		p->last_slash = last + (here - last) * slash;
-	}
-	return false;
+	return found && holds(p, found);
 }
 
 #define WORD	     sizeof(u64)
@@ -216,34 +170,143 @@ static __always_inline u64 word_at(struct path_buf *p, u32 at)
 	return *(u64 *)&p->b[bounded(at, 2 * PATH_BYTES)];
 }
 
-/*
- * Whether the path at b[at] is plain at first sight, eight characters at a time: no slash before a slash, a dot or the end, no
- * dot before a slash or the end. What is not goes through scan_passed().
- */
-static __always_inline bool looks_plain(struct path_buf *p, u32 at)
+/* 1 when `x` is not 0, without a branch: each branch in a loop is another path for the verifier. */
+static __always_inline u32 is_some(u32 x)
 {
-	u64 carry = 0; /* classes of the character before the word: 1 slash, 2 dot */
+	barrier_var(x);
+	x = (x | -x) >> 31;
+	barrier_var(x);
+	return x;
+}
 
+/* The number of the last byte that is marked by its top bit. */
+static __always_inline u32 last_marked(u64 marks)
+{
+	u32 high = is_some(marks >> 32);
+	u32 word = marks >> 32 * high;
+	u32 half = is_some(word >> 16);
+
+	word >>= 16 * half;
+	return 4 * high + 2 * half + is_some(word >> 8 & 0xff);
+}
+
+/*
+ * Whether the text of the passed path, `len` characters, tells where it leads: no component is empty, `.` or `..`. "../" anywhere
+ * is not decided either, so that rules about it see all of it. Eight characters at a time; `slashes` and `dots` mark those of
+ * the word before, a slash before a relative path. Leaves where the last component begins and ends.
+ */
+static __always_inline bool scan_passed(struct path_buf *p, u32 len, bool absolute)
+{
+	u64 slashes = absolute ? 0 : 0x80ULL << 56;
+	u64 dots = 0;
+
+	p->last = PASSED_AT;
+	p->end = PASSED_AT + len;
 	for (u32 i = 0; i < SCAN_BYTES / WORD; i++) {
-		u64 word = word_at(p, at + i * WORD);
+		u64 word = word_at(p, PASSED_AT + i * WORD);
 		u64 slash = bytes_equal(word, '/');
 		u64 dot = bytes_equal(word, '.');
 		u64 end = bytes_equal(word, 0);
-		u64 after_slash = slash << 8 | (carry & 0x80);
-		u64 after_dot = dot << 8 | (carry >> 8 & 0x80);
+		u64 over = slash | end; /* of a component */
+		u64 slash_1 = slash << 8 | slashes >> 56;
+		u64 slash_2 = slash << 16 | slashes >> 48;
+		u64 slash_3 = slash << 24 | slashes >> 40;
+		u64 dot_1 = dot << 8 | dots >> 56;
+		u64 dot_2 = dot << 16 | dots >> 48;
+		u64 bad = (slash_1 & over) | (slash_2 & dot_1 & over) | (dot_2 & dot_1 & slash) |
+			  (slash_3 & dot_2 & dot_1 & end);
+		u64 first = end & -end;
+		u64 valid = first | (first - 1); /* all, when it goes on */
 
-		if ((after_slash & (slash | dot | end)) | (after_dot & (slash | end)))
+		if (bad & valid)
 			return false;
+		if (slash & valid)
+			p->last = PASSED_AT + i * WORD + last_marked(slash & valid) + 1;
 		if (end)
 			return true;
-		carry = slash >> 56 | (dot >> 56) << 8;
-		barrier_var(carry);
+		slashes = slash;
+		dots = dot;
+		barrier_var(slashes);
+		barrier_var(dots);
 	}
 	return false;
 }
 
-/* Whether the path at b[passed], of `len` characters, is the one at b[start]. */
-static __always_inline bool same_path(struct path_buf *p, u32 start, u32 passed, u32 len)
+/* Whether a last component that some clause names begins with this word; kernel/pushdown.py numbers the bits, too. */
+static __always_inline bool may_be_named(struct slot *rules, u64 word)
+{
+	u64 bit = word * 0x9e3779b97f4a7c15ULL >> 52; /* Fibonacci hashing; 2^12 = NAME_BITS */
+
+	return rules->name_bits[bounded(bit / 64, NAME_BITS / 64)] >> bit % 64 & 1;
+}
+
+/* As word_of_name, for the last component of the passed path. */
+static __always_inline u64 word_of_passed(struct path_buf *p, u32 at, u32 len)
+{
+	u64 word;
+
+	if (len <= at)
+		return 0;
+	word = word_at(p, p->last + at);
+	return len - at < WORD ? word & ((1ULL << (len - at) * 8) - 1) : word;
+}
+
+/* The last component of the file that was opened. */
+static __always_inline u64 name_of_file(struct path_buf *p, u32 *len)
+{
+	u64 dentry = (u64)READ_AT(struct file, p->file, f_path.dentry);
+
+	*len = READ_AT(struct dentry, dentry, d_name.len);
+	return (u64)READ_AT(struct dentry, dentry, d_name.name);
+}
+
+/*
+ * Looks the last component up, of the passed path or of the file's. A global function, as those below: verified once, with
+ * nothing known of what lies in path_buf.
+ */
+__attribute__((noinline)) int name_lookup(u32 of_file)
+{
+	struct path_buf *p = path_scratch();
+	struct name_key key = { .slot = slot_number() };
+	u64 *words = (u64 *)key.name;
+	struct vector *found;
+	u64 name = 0;
+	u32 len;
+
+	if (!p)
+		return KEEP;
+	if (of_file)
+		name = name_of_file(p, &len);
+	else
+		len = p->end - p->last;
+#pragma unroll
+	for (int i = 0; i < NAME_KEY_BYTES / WORD; i++)
+		words[i] = of_file ? word_of_name(name, i * WORD, len)
+				   : word_of_passed(p, i * WORD, len);
+	found = bpf_map_lookup_elem(&names, &key);
+	return found && holds(p, found) ? KEEP : DROP;
+}
+
+/* Whether a clause names the last component, of the passed path or of the file's. */
+static __always_inline bool name_hits(struct path_buf *p, struct slot *rules)
+{
+	u32 len = p->end - p->last;
+	u64 name;
+
+	if (!meets(p, &rules->named))
+		return false;
+	if (len < NAME_KEY_BYTES && may_be_named(rules, word_of_passed(p, 0, len)) &&
+	    name_lookup(false))
+		return true;
+	if (!p->file)
+		return false;
+	name = name_of_file(p, &len);
+	return len < NAME_KEY_BYTES && may_be_named(rules, word_of_name(name, 0, len)) &&
+	       name_lookup(true);
+}
+
+/* Whether the passed path is the one at b[start], both of `len` characters. */
+static __always_inline bool same_path(struct path_buf *p, u32 start, u32 len)
 {
 	if (PATH_BYTES - start != len || len >= SCAN_BYTES)
 		return false;
@@ -253,7 +316,7 @@ static __always_inline bool same_path(struct path_buf *p, u32 start, u32 passed,
 
 		if (done >= len)
 			return true;
-		differ = word_at(p, start + done) ^ word_at(p, passed + done);
+		differ = word_at(p, start + done) ^ word_at(p, PASSED_AT + done);
 		if (len - done < WORD)
 			differ &= (1ULL << ((len - done) * 8 & 63)) - 1;
 		if (differ)
@@ -262,79 +325,17 @@ static __always_inline bool same_path(struct path_buf *p, u32 start, u32 passed,
 	return true;
 }
 
-#define PASSED_AT (PATH_BYTES + 8) /* an absolute path as passed, with room in front */
-
-/* Last components are looked up only where a clause that is still open, or was until it was shed, names one. */
-static __always_inline bool wants_names(struct path_buf *p, u32 slot, struct vector *open)
+/* The struct path that a relative path starts from; 0 when it cannot be told. */
+static __always_inline u64 base_of(struct record *r, struct row *row, struct path_buf *p)
 {
-	struct vector *named = &control.slots[slot & (SLOTS - 1)].named;
-
-	return vector_meets(open, named) || (p->shedding && vector_meets(&p->shed, named));
-}
-
-/* Where a relative path starts from. False when it cannot be told. */
-static __always_inline bool base_of(struct record *r, struct row *row, struct path *base)
-{
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fs_struct *fs;
 	struct file *dir;
 	s32 dirfd;
 
 	dirfd = row->dir_arg == OPERAND_CWD ? AT_FDCWD : (s32)r->args[bounded(row->dir_arg, ARGS)];
-	if (dirfd == AT_FDCWD) {
-		fs = BPF_CORE_READ(task, fs);
-		return !bpf_core_read(base, sizeof(*base), &fs->pwd);
-	}
+	if (dirfd == AT_FDCWD)
+		return working_directory(p->task);
 	dir = file_of(dirfd);
-	return dir && !bpf_core_read(base, sizeof(*base), &dir->f_path);
-}
-
-/*
- * The path as passed, joined to its directory. `resolved` is where the resolved path starts in path_buf, 0 when the file was
- * not opened; it is decided already, so a passed path that is the same needs no look-up.
- */
-static __always_inline int filter_passed(struct record *r, struct row *row, struct path_buf *p,
-					 struct vector *open, u32 slot, u32 resolved)
-{
-	u64 from = r->args[bounded(row->path_arg, ARGS)];
-	struct path base = {};
-	u32 start, at;
-	int walked;
-	long n;
-
-	n = bpf_probe_read_user_str(&p->b[PASSED_AT], SCAN_BYTES, (void *)from);
-	if (n <= 1)
-		return KEEP;
-	if (p->b[PASSED_AT] == '/') {
-		at = start = PASSED_AT;
-		if (resolved && same_path(p, resolved, PASSED_AT, n - 1))
-			return DROP;
-	} else {
-		if (!base_of(r, row, &base))
-			return KEEP;
-		walked = walk_to_root(&base);
-		if (walked & (WALK_FAILED | WALK_CUT | WALK_DETACHED))
-			return KEEP;
-		start = walked & WALK_START;
-		at = PATH_BYTES;
-		/* "/" ends in its slash already */
-		if (start != PATH_BYTES - 1) {
-			p->b[PATH_BYTES] = '/';
-			at++;
-		}
-		at = clamped(at, PASSED_AT);
-		if (bpf_probe_read_user_str(&p->b[at], SCAN_BYTES, (void *)from) <= 0)
-			return KEEP;
-	}
-	if (!wants_names(p, slot, open) && looks_plain(p, at))
-		return path_hits(p, start, slot, open) ? KEEP : DROP;
-	if (!scan_passed(p, at, at == PASSED_AT))
-		return KEEP;
-	if (path_hits(p, start, slot, open))
-		return KEEP;
-	return name_hits(p, (u64)&p->b[bounded(p->last_slash + 1, 2 * PATH_BYTES)], slot, open)
-		       ? KEEP
-		       : DROP;
+	return dir ? path_of(dir) : 0;
 }
 
 static __always_inline void vector_or(struct vector *a, struct vector *b)
@@ -354,23 +355,15 @@ static __always_inline struct top_entry *left_of_top(struct path_buf *p, u32 slo
 	return found ?: &control.slots[slot & (SLOTS - 1)].other_top;
 }
 
-/* Whether a clause that is open, or was until it was shed, names a path with this first component. */
-static __always_inline bool is_placed(struct path_buf *p, struct vector *open,
-				      struct top_entry *top)
-{
-	return vector_meets(open, &top->placed) ||
-	       (p->shedding && vector_meets(&p->shed, &top->placed));
-}
-
-/* Cuts path_buf.top at its first slash; false when the component goes on. */
-static __always_inline bool cut_top(struct path_buf *p)
+/* The first component of the text at b[at] to path_buf.top; false when it is too long. */
+static __always_inline bool top_of_text(struct path_buf *p, u32 at)
 {
 	u64 *words = (u64 *)p->top.name;
 	bool over = false;
 
 #pragma unroll
 	for (int i = 0; i < TOP_BYTES / WORD; i++) {
-		u64 word = words[i];
+		u64 word = word_at(p, at + i * WORD);
 		u64 end = bytes_equal(word, '/') | bytes_equal(word, 0);
 		u64 first = end & -end; /* the top bit of the first byte that ends it */
 
@@ -384,86 +377,91 @@ static __always_inline bool cut_top(struct path_buf *p)
 	return over;
 }
 
-/* Whether the last component of the path at b[at], of `len` characters, is this one. */
-static __always_inline bool ends_in(struct path_buf *p, u32 at, u32 len, struct file *file)
+enum tops {
+	TOPS_NONE,  /* nothing is left */
+	TOPS_NAMES, /* only last components have to be looked up */
+	TOPS_PATHS, /* only a look-up of the paths themselves can tell */
+};
+
+static __always_inline bool same_top(struct path_buf *p, u64 *top)
 {
-	u64 dentry = (u64)READ_AT(struct file, file, f_path.dentry);
-	u32 own = READ_AT(struct dentry, dentry, d_name.len);
-	u64 name = (u64)READ_AT(struct dentry, dentry, d_name.name);
-	u32 from = at + len - own;
-	char own_name[NAME_KEY_BYTES];
+	u64 *words = (u64 *)p->top.name;
+	u64 differ = 0;
 
-	if (own > len || own >= sizeof(own_name))
-		return false;
-	if (own < len && p->b[bounded(from - 1, 2 * PATH_BYTES)] != '/')
-		return false;
-	__builtin_memset(own_name, 0, sizeof(own_name));
-	bpf_probe_read_kernel(own_name, own & (NAME_KEY_BYTES - 1), (void *)name);
-	for (int i = 0; i < NAME_KEY_BYTES / WORD; i++) {
-		u64 differ = word_at(p, from + i * WORD) ^ ((u64 *)own_name)[i];
-		u32 done = i * WORD;
-
-		if (done >= own)
-			return true;
-		if (own - done < WORD)
-			differ &= (1ULL << ((own - done) * 8 & 63)) - 1;
-		if (differ)
-			return false;
-	}
-	return true;
+#pragma unroll
+	for (int i = 0; i < TOP_BYTES / WORD; i++)
+		differ |= words[i] ^ top[i];
+	return !differ;
 }
 
-/*
- * What the first components of both spellings leave open, without a walk that copies names: most opens end here. `file` is the
- * opened file, or NULL. Returns TOPS_DROP; TOPS_OPEN where only a look-up of the paths themselves can tell; TOPS_NAMES where only
- * the last component is left to be looked up, and that of the passed path is that of the file.
- */
-#define TOPS_DROP  1
-#define TOPS_OPEN  2
-#define TOPS_NAMES 3
-
-static __always_inline int filter_tops(struct record *r, struct row *row, struct path_buf *p,
-				       struct vector *open, u32 slot, struct file *file)
+/* What the first components of both spellings leave open, without a walk that copies names: most opens end here. */
+static __always_inline enum tops filter_tops(struct path_buf *p, u32 slot)
 {
 	struct top_entry *of_file = NULL, *of_passed;
-	struct path from = {};
+	u64 base = p->base;
 	struct vector left;
-	u32 at = PASSED_AT;
-	bool absolute;
-	long n;
+	u64 top[TOP_BYTES / WORD];
 
-	n = bpf_probe_read_user_str(&p->b[PASSED_AT], SCAN_BYTES,
-				    (void *)r->args[bounded(row->path_arg, ARGS)]);
-	if (n <= 1 || n >= SCAN_BYTES || !looks_plain(p, at))
-		return TOPS_OPEN;
-	if (file) {
-		if (bpf_core_read(&from, sizeof(from), &file->f_path) || top_to_root(&from))
-			return TOPS_OPEN;
+	if (p->file) {
+		begin_walk(p, path_of((void *)p->file));
+		if (top_walk())
+			return TOPS_PATHS;
+		__builtin_memcpy(top, p->top.name, sizeof(top));
 		of_file = left_of_top(p, slot);
 	}
-	absolute = p->b[PASSED_AT] == '/';
-	if (!absolute) {
-		if (!base_of(r, row, &from) || top_to_root(&from))
-			return TOPS_OPEN;
+	if (base) {
+		begin_walk(p, base);
+		if (top_walk())
+			return TOPS_PATHS;
 	}
-	if (absolute || !p->top.name[0]) {
-		bpf_probe_read_kernel(p->top.name, sizeof(p->top.name),
-				      &p->b[PASSED_AT + absolute]);
-		if (!cut_top(p))
-			return TOPS_OPEN;
-	}
-	of_passed = left_of_top(p, slot);
+	if ((!base || !p->top.name[0]) && !top_of_text(p, PASSED_AT + !base))
+		return TOPS_PATHS;
+	if (of_file && same_top(p, top))
+		of_passed = of_file;
+	else
+		of_passed = left_of_top(p, slot);
 	left = of_passed->left;
 	if (of_file && of_file != of_passed)
 		vector_or(&left, &of_file->left);
-	vector_and(open, &left);
+	vector_and(&p->open, &left);
 	if (p->shedding)
 		vector_and(&p->shed, &left);
-	if (!asks_more(p, open))
-		return TOPS_DROP;
-	if (is_placed(p, open, of_passed) || (of_file && is_placed(p, open, of_file)))
-		return TOPS_OPEN;
-	return file && ends_in(p, at, n - 1, file) ? TOPS_NAMES : TOPS_OPEN;
+	if (!asks_more(p))
+		return TOPS_NONE;
+	return meets(p, &of_passed->placed) || (of_file && meets(p, &of_file->placed)) ? TOPS_PATHS
+										       : TOPS_NAMES;
+}
+
+/* Whether a clause holds for the path of the file or for the path as passed, joined to its directory. Global as above. */
+__attribute__((noinline)) int paths_hit(void)
+{
+	struct path_buf *p = path_scratch();
+	u32 slot = slot_number();
+	u32 start = PASSED_AT;
+	int walked;
+
+	if (!p)
+		return true;
+	if (p->file) {
+		walked = walk_from(path_of((void *)p->file));
+		if (walked & (WALK_FAILED | WALK_CUT | WALK_DETACHED))
+			return true;
+		start = walked & WALK_START;
+		p->b[PATH_BYTES] = 0;
+		if (path_hits(p, start, slot))
+			return true;
+		if (!p->base && same_path(p, start, p->end - PASSED_AT))
+			return false;
+	}
+	if (!p->base)
+		return path_hits(p, PASSED_AT, slot);
+	walked = walk_from(p->base);
+	if (walked & (WALK_FAILED | WALK_CUT | WALK_DETACHED))
+		return true;
+	p->b[PATH_BYTES] = '/';
+	start = walked & WALK_START;
+	/* "/" ends in its slash already */
+	return path_hits(p, start == PATH_BYTES - 1 ? PATH_BYTES : start, slot);
 }
 
 static __always_inline u32 result_class(s64 ret)
@@ -598,136 +596,152 @@ static __always_inline void left_of_fd(struct record *r, struct row *row, struct
 		left_of_server(rules, slot, open, sk, row->flags & ROW_CONNECT);
 }
 
-/* What is left for this process, or nothing when its entry is not for what it is now. */
-static __always_inline struct vector *left_of_process(void)
+/* The name of the thread, padded with zeros. */
+static __always_inline void name_of_task(u64 task, u64 *comm)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	struct process_entry *entry = bpf_map_lookup_elem(&processes, &pid);
-	u64 *image;
-	u64 comm[2] = {};
+	u64 at = task + bpf_core_field_offset(struct task_struct, comm);
+
+	if (!bpf_rdonly_cast) {
+		bpf_get_current_comm(comm, sizeof(char[16]));
+		return;
+	}
+	comm[0] = WORD_OF(at);
+	comm[1] = WORD_OF(at + WORD);
+}
+
+/* What is left for this process, or nothing when its entry is not for what it is now. */
+static __always_inline struct vector *left_of_process(struct path_buf *p, u64 *comm)
+{
+	struct process_entry *entry = bpf_map_lookup_elem(&processes, &p->pid);
+	u64 task = p->task;
+	u64 leader;
 
 	if (!entry || entry->generation != control.generation)
 		return NULL;
-	image = bpf_map_lookup_elem(&images, &pid);
-	if (entry->image != (image ? *image : 0))
-		return NULL;
-	if (entry->start != BPF_CORE_READ(task, group_leader, start_boottime))
-		return NULL;
-	if (entry->cgroup != cgroup_token(task))
-		return NULL;
-	bpf_get_current_comm(comm, sizeof(comm));
 	if (comm[0] != ((u64 *)entry->comm)[0] || comm[1] != ((u64 *)entry->comm)[1])
 		return NULL;
-	return &entry->left;
+	if (entry->exec_id != READ_AT(struct task_struct, task, self_exec_id))
+		return NULL;
+	leader = (u64)READ_AT(struct task_struct, task, group_leader);
+	if (entry->start != READ_AT(struct task_struct, leader, start_boottime))
+		return NULL;
+	return entry->cgroup == cgroup_token(task) ? &entry->left : NULL;
 }
 
-/*
- * What the name of the thread and the program leave open. The program is dear, so that before the path of an open is looked at
- * (`unplaced`) it is asked only for clauses that no path can rule out.
- */
-static __always_inline void left_of_task(struct slot *rules, u32 slot, struct vector *open,
-					 bool unplaced)
+/* What the thread and its program leave open; where nothing is known of the program, what the name does. */
+__attribute__((noinline)) int left_of_task(void)
 {
-	struct comm_key key = { .slot = slot };
+	struct path_buf *p = path_scratch();
+	struct comm_key key = { .slot = slot_number() };
 	struct vector *found;
 
-	if (vector_meets(open, &rules->asks_comm)) {
-		bpf_get_current_comm(key.comm, sizeof(key.comm));
+	if (!p)
+		return 0;
+	name_of_task(p->task, (u64 *)key.comm);
+	found = left_of_process(p, (u64 *)key.comm);
+	if (!found) {
 		found = bpf_map_lookup_elem(&comms, &key);
-		vector_and(open, found ?: &rules->other_comm);
+		found = found ?: &control.slots[key.slot & (SLOTS - 1)].other_comm;
 	}
-	if (unplaced && !vector_meets(open, &rules->any_path))
-		return;
-	if (vector_meets(open, &rules->asks_process)) {
-		found = left_of_process();
-		if (found)
-			vector_and(open, found);
-	}
+	vector_and(&p->open, found);
+	if (p->shedding)
+		vector_and(&p->shed, found);
+	return 0;
 }
 
-/*
- * Whether some rule could match a call. Cheap first: event type, result, flags, argument; what an fd is; who does it; what is
- * shed; the path of an open last. A global function, verified once; the call's facts lie in this CPU's record.
- */
-__attribute__((noinline)) int call_filter(u32 row_index)
+/* The path of an open, last. `asked`: whether left_of_task was. Global as above. */
+__attribute__((noinline)) int open_filter(u32 row_index, u32 asked)
 {
 	struct record *r = record_scratch();
 	struct row *row = bpf_map_lookup_elem(&rows, &row_index);
 	struct path_buf *p = path_scratch();
 	u32 slot = slot_number();
 	struct slot *rules = &control.slots[slot];
-	struct vector open, *found;
 	struct file *file = NULL;
-	struct dentry *dentry;
-	u64 at, name = 0;
-	u32 resolved = 0;
-	int walked, tops_say;
+	bool decided = false;
+	enum tops tops_say;
+	long n;
 
-	if (!r || !row || !p || row_index >= 2 * MAX_SYSCALLS)
-		return KEEP;
-	open = rules->rows[row_index & (2 * MAX_SYSCALLS - 1)];
-	vector_and(&open, &rules->results[clamped(result_class(r->h.ret), RESULT_CLASSES - 1)]);
-	if (row->flags & ROW_OPEN)
-		vector_and(&open, &rules->opens[clamped(open_class(r, row), OPEN_CLASSES - 1)]);
-	if (!vector_any(&open))
-		return DROP;
-	if (row->value_arg < ARGS && vector_meets(&open, &rules->asks_value)) {
-		u64 value = r->args[row->value_arg & (ARGS - 1)];
-		u32 key = slot << 31 | row_index << 8 | (u8)value;
-
-		found = value < VALUES ? bpf_map_lookup_elem(&values, &key) : NULL;
-		if (found)
-			vector_and(&open, found);
-	}
-	if (row->fd != FD_NONE && !(row->flags & ROW_OPEN))
-		left_of_fd(r, row, rules, slot, &open);
-	if (!vector_any(&open))
-		return DROP;
-	if (vector_meets(&open, &rules->any_path) || !(row->flags & ROW_OPEN)) {
-		left_of_task(rules, slot, &open, row->flags & ROW_OPEN);
-		if (!vector_any(&open))
-			return DROP;
-	}
-	if (!left_at_level(row, p, rules, &open))
-		return dropped(row, p);
-	if (!(row->flags & ROW_OPEN) || vector_meets(&open, &rules->any_path))
+	if (!r || !row || !p)
 		return KEEP;
 	if (r->h.ret >= 0) {
 		file = file_of(r->h.ret);
 		if (!file)
 			return KEEP;
 	}
-	tops_say = filter_tops(r, row, p, &open, slot, file);
-	if (tops_say == TOPS_DROP)
-		return dropped(row, p);
-	if (tops_say == TOPS_NAMES) {
-		at = (u64)READ_AT(struct file, file, f_path.dentry);
-		name = (u64)READ_AT(struct dentry, at, d_name.name);
-		if (!name_hits(p, name, slot, &open))
-			return dropped(row, p);
-	}
-	left_of_task(rules, slot, &open, false);
-	/* what the task left may be other clauses than the name hit; so late, a second look-up is rare */
-	if (tops_say == TOPS_NAMES)
-		return name_hits(p, name, slot, &open) ? KEEP : dropped(row, p);
-	if (!asks_more(p, &open))
-		return dropped(row, p);
-	if (file) {
-		walked = walk_from_root(__builtin_preserve_access_index(&file->f_path));
-		if (walked & (WALK_FAILED | WALK_CUT | WALK_DETACHED))
-			return KEEP;
-		resolved = walked & WALK_START;
-		p->b[PATH_BYTES] = 0;
-		if (path_hits(p, resolved, slot, &open))
-			return KEEP;
-		if (wants_names(p, slot, &open)) {
-			dentry = BPF_CORE_READ(file, f_path.dentry);
-			if (name_hits(p, (u64)BPF_CORE_READ(dentry, d_name.name), slot, &open))
-				return KEEP;
+	p->file = (u64)file;
+	p->base = 0;
+	n = bpf_probe_read_user_str(&p->b[PASSED_AT], SCAN_BYTES,
+				    (void *)r->args[bounded(row->path_arg, ARGS)]);
+	if (n > 1 && n < SCAN_BYTES) {
+		bool absolute = p->b[PASSED_AT] == '/';
+
+		decided = scan_passed(p, n - 1, absolute);
+		if (decided && !absolute) {
+			p->base = base_of(r, row, p);
+			decided = p->base != 0;
 		}
 	}
-	return filter_passed(r, row, p, &open, slot, resolved) ? KEEP : dropped(row, p);
+	tops_say = decided ? filter_tops(p, slot) : TOPS_PATHS;
+	if (tops_say == TOPS_NONE)
+		return dropped(row, p);
+	/* looking for a name costs less than for the program; but what the program rules out is not shed */
+	if (tops_say == TOPS_NAMES && !p->shedding && !name_hits(p, rules))
+		return dropped(row, p);
+	if (!asked && meets(p, &rules->asks_task))
+		left_of_task();
+	if (!asks_more(p))
+		return dropped(row, p);
+	if (!decided || (tops_say == TOPS_PATHS && paths_hit()))
+		return KEEP;
+	/* what the task left may be other clauses than the name hit */
+	return name_hits(p, rules) ? KEEP : dropped(row, p);
+}
+
+/*
+ * Whether some rule could match a call. Cheap first: event type, result, flags, argument; what an fd is; who does it; what is
+ * shed; the path of an open. `p` has the task and its process id.
+ */
+static __always_inline int call_filter(struct record *r, struct row *row, struct path_buf *p,
+				       u32 row_index)
+{
+	u32 slot = slot_number();
+	struct slot *rules = &control.slots[slot];
+	bool by_path = row->flags & ROW_OPEN;
+	bool asked = false;
+	struct vector *found;
+
+	p->open = rules->rows[bounded(row_index, 2 * MAX_SYSCALLS)];
+	vector_and(&p->open, &rules->results[clamped(result_class(r->h.ret), RESULT_CLASSES - 1)]);
+	if (by_path)
+		vector_and(&p->open, &rules->opens[clamped(open_class(r, row), OPEN_CLASSES - 1)]);
+	if (!vector_any(&p->open))
+		return DROP;
+	if (row->value_arg < ARGS && vector_meets(&p->open, &rules->asks_value)) {
+		u64 value = r->args[row->value_arg & (ARGS - 1)];
+		u32 key = slot << 31 | row_index << 8 | (u8)value;
+
+		found = value < VALUES ? bpf_map_lookup_elem(&values, &key) : NULL;
+		if (found)
+			vector_and(&p->open, found);
+	}
+	if (row->fd != FD_NONE && !by_path)
+		left_of_fd(r, row, rules, slot, &p->open);
+	if (!vector_any(&p->open))
+		return DROP;
+	/* the program is dear: before the path it is asked only for what no path can rule out */
+	if (!by_path || vector_meets(&p->open, &rules->any_path)) {
+		asked = true;
+		if (vector_meets(&p->open, &rules->asks_task))
+			left_of_task();
+		if (!vector_any(&p->open))
+			return DROP;
+	}
+	if (!left_at_level(row, p, rules))
+		return dropped(row, p);
+	if (!by_path || vector_meets(&p->open, &rules->any_path))
+		return KEEP;
+	return open_filter(row_index, asked);
 }
 
 #endif

@@ -82,11 +82,6 @@ struct {
 	GROWING(BPF_MAP_TYPE_HASH, MAX_PROCESSES, u32, struct process_entry);
 } processes SEC(".maps");
 
-/* The time of the last exec of each process that did one, so that an entry made for another image is known for one. */
-struct {
-	GROWING(BPF_MAP_TYPE_HASH, MAX_PROCESSES, u32, u64);
-} images SEC(".maps");
-
 /* First components of the paths that clauses name, with the clauses that they leave open. */
 struct {
 	GROWING(BPF_MAP_TYPE_HASH, 8192, struct top_key, struct top_entry);

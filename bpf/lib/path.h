@@ -10,6 +10,7 @@
 #include "record.h"
 
 #define PATH_DEPTH   256 /* components and mount crossings; deeper is marked as cut */
+#define TOP_DEPTH    64	 /* of top_walk() */
 #define CGROUP_DEPTH 24
 #define NAME_BYTES   256
 
@@ -41,38 +42,33 @@ static __always_inline void read_dentry(u64 at, struct dentry_facts *facts)
 	facts->len = BPF_CORE_READ(dentry, d_name.len);
 }
 
-struct mount_facts {
-	u64 parent;
-	u64 mountpoint;
-	u64 root;
-};
-
-static __always_inline void read_mount(u64 at, struct mount_facts *facts)
+/* The mount that the walk is in, from its vfsmount. */
+static __always_inline void enter_mount(struct path_buf *p)
 {
-	struct mount *mount = (void *)at;
-	u32 parent = bpf_core_field_offset(mount->mnt_parent);
+	u64 mount = p->walk.vfsmount - bpf_core_field_offset(struct mount, mnt);
 
-	if (bpf_core_field_offset(mount->mnt_mountpoint) == parent + sizeof(u64) &&
-	    bpf_core_field_offset(mount->mnt.mnt_root) == parent + 2 * sizeof(u64)) {
-		bpf_probe_read_kernel(facts, sizeof(*facts), (void *)(at + parent));
-		return;
-	}
-	facts->parent = (u64)BPF_CORE_READ(mount, mnt_parent);
-	facts->mountpoint = (u64)BPF_CORE_READ(mount, mnt_mountpoint);
-	facts->root = (u64)BPF_CORE_READ(mount, mnt.mnt_root);
+	p->walk.mount = mount;
+	p->walk.parent_mount = (u64)READ_AT(struct mount, mount, mnt_parent);
+	p->walk.mountpoint = (u64)READ_AT(struct mount, mount, mnt_mountpoint);
+	p->walk.mount_root = (u64)READ_AT(struct mount, mount, mnt.mnt_root);
 }
 
 /* From the root of a mount to the place that it stands on; false where it stands on none. */
-static __always_inline bool leave_mount(u64 *dentry, u64 *vfsmount, u64 *mount,
-					struct mount_facts *m)
+static __always_inline bool leave_mount(struct path_buf *p)
 {
-	if (m->parent == *mount)
+	u64 parent = p->walk.parent_mount;
+
+	if (parent == p->walk.mount)
 		return false;
-	*dentry = m->mountpoint;
-	*mount = m->parent;
-	*vfsmount = *mount + bpf_core_field_offset(struct mount, mnt);
-	read_mount(*mount, m);
+	p->walk.dentry = p->walk.mountpoint;
+	p->walk.vfsmount = parent + bpf_core_field_offset(struct mount, mnt);
+	enter_mount(p);
 	return true;
+}
+
+static __always_inline bool at_root(struct path_buf *p)
+{
+	return p->walk.dentry == p->walk.root_dentry && p->walk.vfsmount == p->walk.root_mount;
 }
 
 /* Puts "/name" in front of what is there; false when there is no room. */
@@ -102,29 +98,28 @@ static __always_inline int finish(struct path_buf *p, u32 state)
 }
 
 /*
- * Fills this CPU's path_buf from PATH_BYTES downwards. A global function: it is verified once, with nothing known of
- * its arguments, which keeps the programs that call it small.
+ * Fills this CPU's path_buf from PATH_BYTES downwards, from where begin_walk() put it. A global function: it is verified once,
+ * with nothing known of its arguments, which keeps the programs that call it small.
  */
-__attribute__((noinline)) int path_walk(u64 dentry, u64 vfsmount, u64 root_dentry, u64 root_mount)
+__attribute__((noinline)) int path_walk(void)
 {
 	struct path_buf *p = path_scratch();
 	struct dentry_facts d = {};
-	struct mount_facts m = {};
 	u32 state = WALK_CUT;
-	u64 mount;
 
-	if (!p || !dentry)
+	if (!p || !p->walk.dentry)
 		return WALK_FAILED;
 	p->off = PATH_BYTES;
-	mount = vfsmount - bpf_core_field_offset(struct mount, mnt);
-	read_mount(mount, &m);
+	enter_mount(p);
 	for (int i = 0; i < PATH_DEPTH; i++) {
-		if (dentry == root_dentry && vfsmount == root_mount) {
+		u64 dentry = p->walk.dentry;
+
+		if (at_root(p)) {
 			state = 0;
 			break;
 		}
-		if (dentry == m.root) {
-			if (!leave_mount(&dentry, &vfsmount, &mount, &m)) {
+		if (dentry == p->walk.mount_root) {
+			if (!leave_mount(p)) {
 				state = 0;
 				break;
 			}
@@ -140,35 +135,46 @@ __attribute__((noinline)) int path_walk(u64 dentry, u64 vfsmount, u64 root_dentr
 			state = WALK_DETACHED;
 			break;
 		}
-		dentry = d.parent;
+		p->walk.dentry = d.parent;
 	}
 	return finish(p, state);
+}
+
+/* The word of a name from its byte `at` on; what lies behind its `len` bytes is zero. */
+static __always_inline u64 word_of_name(u64 name, u32 at, u32 len)
+{
+	u64 word;
+
+	if (len <= at)
+		return 0;
+	word = WORD_OF(name + at);
+	return len - at < sizeof(word) ? word & ((1ULL << (len - at) * 8) - 1) : word;
 }
 
 /*
  * As path_walk, but only the first component of the path, "" for the root, is written, to path_buf.top. Returns 0 when it is
  * known.
  */
-__attribute__((noinline)) int top_walk(u64 dentry, u64 vfsmount, u64 root_dentry, u64 root_mount)
+__attribute__((noinline)) int top_walk(void)
 {
 	struct path_buf *p = path_scratch();
-	struct mount_facts m = {};
 	u32 state = WALK_CUT;
-	u64 top = 0;
-	u64 mount, parent;
-	u32 len;
+	u64 top = 0, name = 0;
+	u32 len = 0;
 
-	if (!p || !dentry)
+	if (!p || !p->walk.dentry)
 		return WALK_FAILED;
-	mount = vfsmount - bpf_core_field_offset(struct mount, mnt);
-	read_mount(mount, &m);
-	for (int i = 0; i < PATH_DEPTH; i++) {
-		if (dentry == root_dentry && vfsmount == root_mount) {
+	enter_mount(p);
+	for (int i = 0; i < TOP_DEPTH; i++) {
+		u64 dentry = p->walk.dentry;
+		u64 parent;
+
+		if (at_root(p)) {
 			state = 0;
 			break;
 		}
-		if (dentry == m.root) {
-			if (!leave_mount(&dentry, &vfsmount, &mount, &m)) {
+		if (dentry == p->walk.mount_root) {
+			if (!leave_mount(p)) {
 				state = 0;
 				break;
 			}
@@ -178,18 +184,19 @@ __attribute__((noinline)) int top_walk(u64 dentry, u64 vfsmount, u64 root_dentry
 		if (parent == dentry)
 			return WALK_DETACHED;
 		top = dentry;
-		dentry = parent;
+		p->walk.dentry = parent;
 	}
 	if (state)
 		return state;
-	__builtin_memset(p->top.name, 0, sizeof(p->top.name));
-	if (!top)
-		return 0;
-	len = BPF_CORE_READ((struct dentry *)top, d_name.len);
+	if (top) {
+		len = READ_AT(struct dentry, top, d_name.len);
+		name = (u64)READ_AT(struct dentry, top, d_name.name);
+	}
 	if (len >= TOP_BYTES)
 		return WALK_CUT;
-	bpf_probe_read_kernel(p->top.name, len & (TOP_BYTES - 1),
-			      BPF_CORE_READ((struct dentry *)top, d_name.name));
+#pragma unroll
+	for (int i = 0; i < TOP_BYTES / sizeof(u64); i++)
+		((u64 *)p->top.name)[i] = word_of_name(name, i * sizeof(u64), len);
 	return 0;
 }
 
@@ -234,45 +241,38 @@ static __always_inline u64 copy_path(u8 *to, int walked)
 	return len;
 }
 
-/* Of the root directory that the task sees; a typed pointer may not be passed on as a number, so it is copied. */
-static __always_inline void read_root(struct path *root)
+/* A walk from a struct path of the kernel up to the root that the task sees. */
+static __always_inline void begin_walk(struct path_buf *p, u64 at)
 {
-	if (HAS_TYPED_TASK) {
-		struct task_struct *task = bpf_get_current_task_btf();
+	u64 fs = (u64)READ_AT(struct task_struct, p->task, fs);
 
-		bpf_core_read(root, sizeof(*root), &task->fs->root);
-	} else {
-		struct task_struct *task = (void *)bpf_get_current_task();
-		struct fs_struct *fs = BPF_CORE_READ(task, fs);
-
-		bpf_core_read(root, sizeof(*root), &fs->root);
-	}
+	p->walk.dentry = (u64)READ_AT(struct path, at, dentry);
+	p->walk.vfsmount = (u64)READ_AT(struct path, at, mnt);
+	p->walk.root_dentry = (u64)READ_AT(struct fs_struct, fs, root.dentry);
+	p->walk.root_mount = (u64)READ_AT(struct fs_struct, fs, root.mnt);
 }
 
-/* As path_walk from a path that was read, up to the root that the task sees. */
-static __always_inline int walk_to_root(struct path *at)
+/* Addresses of the struct path of a file, and of the working directory. */
+static __always_inline u64 path_of(struct file *file)
 {
-	struct path root = {};
-
-	read_root(&root);
-	return path_walk((u64)at->dentry, (u64)at->mnt, (u64)root.dentry, (u64)root.mnt);
+	return (u64)file + bpf_core_field_offset(struct file, f_path);
 }
 
-static __always_inline int walk_from_root(struct path *path)
+static __always_inline u64 working_directory(u64 task)
 {
-	struct path at = {};
-
-	bpf_core_read(&at, sizeof(at), path);
-	return walk_to_root(&at);
+	return (u64)READ_AT(struct task_struct, task, fs) +
+	       bpf_core_field_offset(struct fs_struct, pwd);
 }
 
-/* As top_walk from a path that was read, up to the root that the task sees. */
-static __always_inline int top_to_root(struct path *at)
+static __always_inline int walk_from(u64 at)
 {
-	struct path root = {};
+	struct path_buf *p = path_scratch();
 
-	read_root(&root);
-	return top_walk((u64)at->dentry, (u64)at->mnt, (u64)root.dentry, (u64)root.mnt);
+	if (!p)
+		return WALK_FAILED;
+	p->task = bpf_get_current_task();
+	begin_walk(p, at);
+	return path_walk();
 }
 
 static __always_inline void put_walked(struct record *r, int walked, u8 tag)
@@ -292,14 +292,7 @@ static __always_inline void put_walked(struct record *r, int walked, u8 tag)
 /* The path of the directory that relative names start from. */
 static __always_inline void put_cwd(struct record *r)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fs_struct *fs = BPF_CORE_READ(task, fs);
-
-	if (!fs) {
-		put_null(r);
-		return;
-	}
-	put_walked(r, walk_from_root(__builtin_preserve_access_index(&fs->pwd)), ITEM_DIR);
+	put_walked(r, walk_from(working_directory(bpf_get_current_task())), ITEM_DIR);
 }
 
 #endif

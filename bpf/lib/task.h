@@ -37,16 +37,24 @@ static __always_inline u32 pidns_level(struct task_struct *task)
  * Tells one place in the cgroup trees from another: the id in the unified tree and that in the memory tree (v1), which is
  * the same one where there is only v2.
  */
-static __always_inline u64 cgroup_token(struct task_struct *task)
+static __always_inline u64 id_of_cgroup(u64 cgroup)
 {
-	struct css_set *set = BPF_CORE_READ(task, cgroups);
-	u64 token = BPF_CORE_READ(set, dfl_cgrp, kn, id);
+	u64 kn = (u64)READ_AT(struct cgroup, cgroup, kn);
+
+	return READ_AT(struct kernfs_node, kn, id);
+}
+
+static __always_inline u64 cgroup_token(u64 task)
+{
+	u64 set = (u64)READ_AT(struct task_struct, task, cgroups);
+	u64 token = id_of_cgroup((u64)READ_AT(struct css_set, set, dfl_cgrp));
 
 	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id)) {
-		int id = bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id);
-		struct cgroup_subsys_state *css = BPF_CORE_READ(set, subsys[id & 15]);
+		u64 id = bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id);
+		u64 css = WORD_OF(set + bpf_core_field_offset(struct css_set, subsys) +
+				  (id & 15) * sizeof(u64));
 
-		token ^= BPF_CORE_READ(css, cgroup, kn, id) << 20;
+		token ^= id_of_cgroup((u64)READ_AT(struct cgroup_subsys_state, css, cgroup)) << 20;
 	}
 	return token;
 }
@@ -76,11 +84,12 @@ static __always_inline void fill_header(struct record *r, u16 kind, s64 ret)
 	r->h.mntns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
 	r->h.start = BPF_CORE_READ(leader, start_boottime);
 	r->h.pstart = BPF_CORE_READ(parent, group_leader, start_boottime);
-	r->h.cgroup = cgroup_token(task);
+	r->h.cgroup = cgroup_token((u64)task);
 	bpf_get_current_comm(&r->h.comm, sizeof(r->h.comm));
 	r->h.cap_effective = CRED_CAPS(cred, cap_effective);
 	r->h.cap_permitted = CRED_CAPS(cred, cap_permitted);
 	r->h.cap_inheritable = CRED_CAPS(cred, cap_inheritable);
+	r->h.exec_id = BPF_CORE_READ(task, self_exec_id);
 }
 
 #endif

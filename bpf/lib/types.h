@@ -64,6 +64,7 @@ struct header {
 	u64 cap_effective;
 	u64 cap_permitted;
 	u64 cap_inheritable;
+	u64 exec_id; /* how many execs led to the image: task_struct.self_exec_id */
 };
 
 struct item {
@@ -253,22 +254,39 @@ struct top_key {
 	u32 slot;
 };
 
+/* Where a walk from a dentry up to the root stands, and the mount that it is in. */
+struct walk {
+	u64 dentry;
+	u64 vfsmount;
+	u64 root_dentry;
+	u64 root_mount;
+	u64 mount;
+	u64 parent_mount;
+	u64 mountpoint;
+	u64 mount_root;
+};
+
 /*
- * Paths grow from PATH_BYTES down to `off`; the second half takes a name before its length is known. `off` lies in the map
- * so that the verifier knows nothing of it and one turn of a walk looks like the next.
+ * Paths grow from PATH_BYTES down to `off`; the second half takes a name before its length is known. `off`, `walk` and what is
+ * known of a passed path lie in the map, volatile so that the compiler keeps them there: the verifier knows nothing of them, and
+ * one turn of a loop looks like the next.
  */
 struct path_buf {
 	u8 b[2 * PATH_BYTES + 8]; /* the last word may be read whole */
 	u32 off;
-	/* While a passed path is read, see scan_passed(); volatile, so that the compiler keeps them here. */
-	volatile u32 dots;
-	volatile u32 length;
-	volatile u32 last_slash;
+	volatile u32 last; /* where the last component of the passed path begins */
+	volatile u32 end;  /* and where it ends */
+	u32 pid;
+	u64 task; /* the current one: each call of a helper costs as much as several reads */
+	u64 file; /* that an open opened, or 0 */
+	u64 base; /* struct path that a relative path starts from, 0 for an absolute one */
+	volatile struct walk walk;
 	struct top_key top; /* where top_walk() puts what it finds */
 	/* Of the call in hand: whether the level took clauses away, which, and whether one of them could hold. */
 	u32 shedding;
 	u32 lost;
 	struct vector shed;
+	struct vector open; /* the clauses that can hold yet */
 };
 
 /*
@@ -306,12 +324,12 @@ struct comm_key {
 };
 
 /*
- * The clauses that are left for a process, by what its program, its arguments and its container are. They hold for one image
- * (`start` and `image`, the time of its exec), one control group, one name of the thread and one set of rules.
+ * The clauses that are left for a process, by the name of the thread and by what its program, its arguments and its container
+ * are. They hold for one image (`start` and `exec_id`), one control group, one name of the thread and one set of rules.
  */
 struct process_entry {
 	u64 start;
-	u64 image;
+	u64 exec_id;
 	u64 cgroup;
 	char comm[16];
 	u32 generation;
@@ -345,6 +363,9 @@ enum fd_kind {
 	FD_KINDS,
 };
 
+/* One bit for each beginning that a named last component may have, see name_bit(). */
+#define NAME_BITS  4096
+
 #define VALUE_NONE 255
 #define VALUES	   256
 
@@ -357,8 +378,7 @@ struct slot {
 	struct vector any_path;	    /* clauses that hold for any path */
 	struct vector named;	    /* clauses that name a last component */
 	struct top_entry other_top; /* of a first component that no clause names */
-	struct vector asks_comm;
-	struct vector asks_process;
+	struct vector asks_task;    /* of the name of the thread or the program */
 	struct vector asks_kind;
 	struct vector asks_value;
 	struct vector asks_port;
@@ -370,6 +390,7 @@ struct slot {
 	struct vector results[RESULT_CLASSES];
 	struct vector opens[OPEN_CLASSES];
 	struct vector kinds[FD_KINDS];
+	u64 name_bits[NAME_BITS / 64];
 	struct vector rows[2 * MAX_SYSCALLS];
 };
 

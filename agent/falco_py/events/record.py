@@ -52,6 +52,7 @@ class Header(NamedTuple):
     cap_effective: int
     cap_permitted: int
     cap_inheritable: int
+    exec_id: int = 0  # how many execs led to the image, in this process and in those that it was forked from
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@
 #define BUSY	      (1u << 31)
 #define DISCARDED     (1u << 30)
 #define RECORD_HEADER 8
-#define FIELDS	      21
+#define FIELDS	      22
 
 /* struct header of bpf/lib/types.h */
 struct header {
@@ -52,6 +52,7 @@ struct header {
 	uint64_t cap_effective;
 	uint64_t cap_permitted;
 	uint64_t cap_inheritable;
+	uint64_t exec_id;
 };
 
 typedef struct {
@@ -88,6 +89,7 @@ static PyObject *header_tuple(Ring *self, const struct header *h)
 		PyLong_FromUnsignedLongLong(h->cap_effective),
 		PyLong_FromUnsignedLongLong(h->cap_permitted),
 		PyLong_FromUnsignedLongLong(h->cap_inheritable),
+		PyLong_FromUnsignedLongLong(h->exec_id),
 	};
 	int failed = t == NULL;
 

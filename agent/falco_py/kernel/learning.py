@@ -61,6 +61,10 @@ class Learner:
             left &= learnt[1]
         return left
 
+    def _name_bits(self, name: bytes) -> int:
+        bits = self._names.get(name)
+        return self.plan.name_bits(name) if bits is None else bits
+
     def _learn_process(self, event: Event, left: Callable[[Event], int]) -> None:
         process, header = event.process, event.header
         stamp = self.capture.generation, header.cgroup, header.comm
@@ -70,16 +74,16 @@ class Learner:
                 process.learnings = 0  # other rules
             elif last[0] == stamp:
                 return
-        if process.learnings >= MAX_LEARNT or process.start != header.start:
+        if process.learnings >= MAX_LEARNT or process.start != header.start or process.exec_id != header.exec_id:
             return
         process.learnt = stamp, EVERY_CLAUSE
         process.learnings += 1
         if not process.exepath:
             return  # not known yet
-        bits = left(event)
+        bits = left(event) & self._name_bits(header.comm)
         process.learnt = stamp, bits
         entry = _ENTRY.pack(
-            header.start, process.image_ts, header.cgroup, header.comm, self.capture.generation, 0
+            header.start, header.exec_id, header.cgroup, header.comm, self.capture.generation, 0
         ) + pack_vector(bits)
         self._count("processes", self.capture.learn_process(header.pid, entry))
 

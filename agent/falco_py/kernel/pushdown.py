@@ -10,6 +10,7 @@ keep more.
 from __future__ import annotations
 
 import struct
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 MAX_CLAUSES = 512  # VECTOR_WORDS * 64, bpf/lib/types.h
 VECTOR_BYTES = MAX_CLAUSES // 8
 TOP_BYTES = 32
+_NAME_BITS_LOG = 12  # 2^12 = NAME_BITS, bpf/lib/types.h
+_FIBONACCI = 0x9E3779B97F4A7C15
 EVERY_CLAUSE = (1 << MAX_CLAUSES) - 1
 
 __all__ = ["Call", "Plan", "Rule", "clauses_of", "everything", "plan"]
@@ -415,8 +418,7 @@ def pack_slot(made: Plan, rows: Sequence[str | None]) -> bytes:
         EVERY_CLAUSE & ~asks[Fact.PATH],
         named,
         *made.other_top,
-        asks[Fact.NAME],
-        asks[Fact.PROCESS],
+        asks[Fact.NAME] | asks[Fact.PROCESS],
         asks[Fact.KIND],
         asks[Fact.VALUE],
         asks[Fact.PORT],
@@ -432,7 +434,16 @@ def pack_slot(made: Plan, rows: Sequence[str | None]) -> bytes:
     events = b"".join(
         pack_vector(made.events.get(name, 0)) if name is not None else bytes(VECTOR_BYTES) for name in rows
     )
-    return b"".join(map(pack_vector, vectors)) + events
+    return b"".join(map(pack_vector, vectors)) + _pack_name_bits(made.names) + events
+
+
+def _pack_name_bits(names: Iterable[bytes]) -> bytes:
+    """Which beginnings named last components have: may_be_named() of bpf/lib/filter.h."""
+    bits = 0
+    for name in names:
+        word = int.from_bytes(name[:8].ljust(8, b"\0"), sys.byteorder)
+        bits |= 1 << ((word * _FIBONACCI & 2**64 - 1) >> 64 - _NAME_BITS_LOG)
+    return bits.to_bytes(2**_NAME_BITS_LOG // 8, "little")
 
 
 def pack_path(slot: int, key: bytes) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..events.record import Exec, strings
 
+UNKNOWN = -1
 EXE_WRITABLE, EXE_UPPER_LAYER, EXE_FROM_MEMFD, EXE_LOWER_LAYER = 1, 2, 4, 8
 
 _NUMBERS = (
@@ -105,7 +106,7 @@ class Process:
     `container_id` is "" outside containers; `container` is what enrichment found out, None until then.
     """
 
-    __slots__ = (*_COPIED, "_args_text", "_cmdline", "_env_text", "exited", "image_ts", "learnings", "learnt", "synced")
+    __slots__ = (*_COPIED, "_args_text", "_cmdline", "_env_text", "exec_id", "exited", "learnings", "learnt", "synced")
 
     pid: int
     start: int
@@ -158,7 +159,7 @@ class Process:
     env_truncated: bool
     container: Any
     exited: bool
-    image_ts: int  # when the exec that made the image was told, 0 when none was
+    exec_id: int  # of the image (record.Header), UNKNOWN until an event tells it
     learnt: (
         tuple[Any, ...] | None
     )  # what the kernel's entry of it was last made for, and what it says (kernel.learning)
@@ -178,7 +179,7 @@ class Process:
         self.env_truncated = False
         self.container = None
         self.exited = False
-        self.image_ts = 0
+        self.exec_id = UNKNOWN
         self.learnt = None
         self.learnings = 0
         self.synced = None
@@ -201,7 +202,7 @@ class Process:
         copy.ppid = self.pid
         copy.pstart = self.start
         copy.exited = False
-        copy.image_ts = 0
+        copy.exec_id = self.exec_id
         copy.learnt = None
         copy.learnings = 0
         copy.synced = None

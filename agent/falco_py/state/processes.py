@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from . import procfs
 from .cgroups import Cgroups, ContainerRef
 from .clock import TICK_NS
-from .process import Process
+from .process import UNKNOWN, Process
 from .users import Users
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ class ProcessTable:
         process = Process(header.pid, header.start)
         self._take_header(process, header)
         process.comm = procfs.text(header.comm)
-        process.exec_ts = process.image_ts = header.ts
+        process.exec_ts = header.ts
+        process.exec_id = header.exec_id
         process.take_image(ex)
         if ex.args_truncated:
             whole = procfs.read_args(self.proc, header.pid, header.start, ex.args)
@@ -122,6 +123,7 @@ class ProcessTable:
         child.vpid = fork.vpid
         child.ppid, child.pstart = fork.ppid, fork.pstart
         child.seen_ts = header.ts
+        child.exec_id = header.exec_id
         comm = procfs.text(fork.comm)
         if comm != child.comm:
             child.rename(comm)
@@ -166,6 +168,8 @@ class ProcessTable:
         if header.ts < process.seen_ts:  # a late event: what it says is older than what is known
             return process
         process.seen_ts = header.ts
+        if process.exec_id != header.exec_id:
+            process = self._of_image(process, header)
         if (
             process.uid != header.uid
             or process.ppid != header.ppid
@@ -318,6 +322,17 @@ class ProcessTable:
         if cgroups and cgroups != process.cgroups:
             process.cgroups = cgroups
             self._contain(process, process)
+
+    def _of_image(self, process: Process, header: Header) -> Process:
+        """The image of a process is told for the first time, or is another than the known one: an exec was lost."""
+        if process.exec_id != UNKNOWN:
+            healed = self._heal(process.pid, process.start)
+            if healed is not None:
+                self._take_header(healed, header)
+                self._insert(healed)
+                process = healed
+        process.exec_id = header.exec_id
+        return process
 
     def _renamed(self, process: Process, header: Header, comm: str) -> Process:
         """The name is not the known one. A rename has its record; another executable means that an exec was lost."""

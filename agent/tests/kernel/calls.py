@@ -61,6 +61,7 @@ def processes(exepath: str, args: tuple[str, ...], container: str) -> tuple[Proc
     child.comm, child.exe, child.exepath, child.args = "cat", exepath.rpartition("/")[2], exepath, args
     child.ppid, child.pstart, child.container_id = 50, 50 * SECOND_NS, container
     for one in (parent, child):
+        one.exec_id = 0
         table._insert(one)
     return table, child
 

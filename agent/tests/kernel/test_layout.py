@@ -145,7 +145,7 @@ def test_the_filter_has_the_same_classes_on_both_sides() -> None:
     assert known["LEVELS"] == len(SHEDDING)
     assert [(known["FIRST_EIGHTHS"] + n) / 8 for n in range(known["LEVELS"] - 1)] == list(FILLED)
     vectors = (
-        13
+        12
         + known["LEVELS"]
         + decisions.RESULT_CLASSES
         + known["OPEN_CLASSES"]
@@ -153,4 +153,4 @@ def test_the_filter_has_the_same_classes_on_both_sides() -> None:
         + 2 * tables.MAX_SYSCALLS
     )
     packed = pushdown.pack_slot(pushdown.everything(), tables.NumberTable("x86_64").row_names())
-    assert len(packed) == vectors * pushdown.VECTOR_BYTES
+    assert len(packed) == vectors * pushdown.VECTOR_BYTES + known["NAME_BITS"] // 8

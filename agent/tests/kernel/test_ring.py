@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PAGE = mmap.PAGESIZE
 SIZE = PAGE  # of the data
-HEADER = 128
+HEADER = 136
 BUSY, DISCARDED = 1 << 31, 1 << 30
 
 

@@ -206,6 +206,34 @@ def test_opens_that_only_a_shed_rule_names_by_the_last_component_are_counted(cap
 
 
 @pytest.mark.live
+def test_what_the_program_rules_out_does_not_count_as_shed(capture: Capture, tmp_path: Path) -> None:
+    quiet = tmp_path / "fpy-quiet"
+    quiet.touch()
+    made = graded(
+        ("DEBUG", f"evt.type = openat and fd.filename = {quiet.name} and proc.exepath = /no/such/program"),
+        ("CRITICAL", "evt.type = openat and fd.filename = fpy-loud"),
+    )
+    capture.filter(made)
+    table = ProcessTable()
+    table.scan()
+    try:
+        capture.shed(1)
+        before = capture.counters()
+        assert opens_of_this_process(capture, quiet) == []
+        assert capture.counters().shed["open"] - before.shed["open"] == 1
+        capture.shed(0)
+        (event,) = opens_of_this_process(capture, quiet)
+        event.table, event.process = table, table.get(event.header)
+        Learner(made, capture).wasted(event)
+        capture.shed(1)
+        before = capture.counters()
+        assert opens_of_this_process(capture, quiet) == []
+        assert capture.counters().shed["open"] == before.shed["open"]
+    finally:
+        capture.shed(0)
+
+
+@pytest.mark.live
 def test_the_kernel_never_sheds_what_starts_a_process(capture: Capture) -> None:
     capture.filter(graded(("DEBUG", f"evt.type in (execve, getppid) and {MINE}")))
 

@@ -213,6 +213,25 @@ def test_a_lost_exec_is_noticed_by_its_executable(table: ProcessTable, tmp_path:
     assert table.by_pid(40) is found
 
 
+def test_a_lost_exec_of_a_program_of_the_same_name_is_noticed(table: ProcessTable, tmp_path: Path) -> None:
+    table.on_exec(header(exec_id=3), image())
+    proc_entry(tmp_path, 40, ppid=1, comm=b"sh", exe=b"/tmp/sh", cmdline=b"sh\0-i\0")
+    assert table.get(header(exec_id=3, ts=101 * SECOND_NS)).exepath == "/usr/bin/sh"
+    found = table.get(header(exec_id=4, ts=102 * SECOND_NS))
+    assert (found.cmdline, found.exepath, found.exec_id) == ("sh -i", "/tmp/sh", 4)
+    assert table.by_pid(40) is found
+    assert table.counters.healed == 1
+    assert table.get(header(exec_id=4, ts=103 * SECOND_NS)) is found
+    assert table.counters.healed == 1
+
+
+def test_the_image_of_a_process_that_was_there_before_is_that_of_its_first_event(table: ProcessTable) -> None:
+    first = table.get(header(pid=1, start=100 * TICK_NS, exec_id=7, comm=b"init"))
+    assert (first.exepath, first.exec_id, table.counters.healed) == (table.by_pid(1).exepath, 7, 0)  # type: ignore[union-attr]
+    child = table.on_fork(header(pid=1, start=100 * TICK_NS, exec_id=7, comm=b"init"), fork(50, 101 * SECOND_NS))
+    assert child.exec_id == 7
+
+
 def test_ancestors_are_nearest_first_and_end(table: ProcessTable) -> None:
     table.on_exec(header(), image())
     table.on_fork(header(), fork(50, 101 * SECOND_NS))
