@@ -482,6 +482,22 @@ static __always_inline u32 open_class(struct record *r, struct row *row)
 	       (flags & O_TMPFILE_ ? 16 : 0);
 }
 
+/* By what an argument is looked up: the number that it is, or some of its bits, put together. */
+static __always_inline u64 value_class(struct row *row, u64 value)
+{
+	u64 made = 0;
+
+	if (row->value_bits[0] == NO_BIT)
+		return value;
+#pragma unroll
+	for (int i = 0; i < VALUE_BITS; i++) {
+		u8 bit = row->value_bits[i];
+
+		made |= bit == NO_BIT ? 0 : (value >> (bit & 63) & 1) << i;
+	}
+	return made;
+}
+
 /* The socket of an fd, or NULL for anything else. */
 static __always_inline struct sock *sock_of(struct file *file)
 {
@@ -586,9 +602,14 @@ static __always_inline void left_of_fd(struct record *r, struct row *row, struct
 	struct sock *sk;
 	s64 fd;
 
-	if (!server && !vector_meets(open, &rules->asks_kind))
+	if (!server && !vector_meets(open, &rules->asks_fd))
 		return;
-	fd = row->fd == OPERAND_RESULT ? r->h.ret : (s64)(s32)r->args[row->fd & (ARGS - 1)];
+	if (row->fd == OPERAND_RESULT) {
+		fd = r->h.ret;
+	} else {
+		fd = (s32)r->args[row->fd & (ARGS - 1)];
+		vector_and(open, &rules->numbers[clamped((u64)fd, FD_NUMBERS - 1)]);
+	}
 	file = file_of(fd);
 	vector_and(open, &rules->kinds[kind_of(file)]);
 	sk = server ? sock_of(file) : NULL;
@@ -718,7 +739,7 @@ static __always_inline int call_filter(struct record *r, struct row *row, struct
 	if (!vector_any(&p->open))
 		return DROP;
 	if (row->value_arg < ARGS && vector_meets(&p->open, &rules->asks_value)) {
-		u64 value = r->args[row->value_arg & (ARGS - 1)];
+		u64 value = value_class(row, r->args[row->value_arg & (ARGS - 1)]);
 		u32 key = slot << 31 | row_index << 8 | (u8)value;
 
 		found = value < VALUES ? bpf_map_lookup_elem(&values, &key) : NULL;

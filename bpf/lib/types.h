@@ -105,6 +105,9 @@ enum row_flag {
 	ROW_ACCEPT = 32,  /* the server is at this end */
 };
 
+#define VALUE_BITS 8
+#define NO_BIT	   255
+
 struct row {
 	u8 nops;
 	u8 fd;	  /* argument index, OPERAND_RESULT or FD_NONE */
@@ -115,6 +118,8 @@ struct row {
 	u8 flags_arg; /* of an open: the argument that holds the flags, or OPEN_UNKNOWN, or OPEN_CREAT */
 	u8 value_arg; /* the argument that is looked up by value, or VALUE_NONE */
 	struct op ops[MAX_OPS];
+	u8 value_bits
+		[VALUE_BITS]; /* numbers of the bits of flags that are looked up together, or NO_BIT */
 };
 
 /* bits of wanted[nr] */
@@ -364,7 +369,10 @@ enum fd_kind {
 };
 
 /* One bit for each beginning that a named last component may have, see name_bit(). */
-#define NAME_BITS  4096
+#define NAME_BITS 4096
+
+/* Numbers of fds that are arguments: 0, 1, 2, and all others. */
+#define FD_NUMBERS 4
 
 #define VALUE_NONE 255
 #define VALUES	   256
@@ -379,7 +387,7 @@ struct slot {
 	struct vector named;	    /* clauses that name a last component */
 	struct top_entry other_top; /* of a first component that no clause names */
 	struct vector asks_task;    /* of the name of the thread or the program */
-	struct vector asks_kind;
+	struct vector asks_fd;	    /* of its kind or its number */
 	struct vector asks_value;
 	struct vector asks_port;
 	struct vector asks_address;
@@ -390,6 +398,7 @@ struct slot {
 	struct vector results[RESULT_CLASSES];
 	struct vector opens[OPEN_CLASSES];
 	struct vector kinds[FD_KINDS];
+	struct vector numbers[FD_NUMBERS];
 	u64 name_bits[NAME_BITS / 64];
 	struct vector rows[2 * MAX_SYSCALLS];
 };

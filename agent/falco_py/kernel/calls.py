@@ -18,7 +18,7 @@ from ..events.syscalls import ROWS
 from ..events.text import find_param
 from .decisions import OPEN_CLASSES, OTHER_KIND, VALUES, Opened
 from .pushdown import Call
-from .tables import CREAT_CALL, FILTERED_OPENS, UNKNOWN_OPEN, value_parameter
+from .tables import CREAT_CALL, FILTERED_OPENS, UNKNOWN_OPEN, bits_of, value_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,14 +38,17 @@ def call_of(event: Event) -> Call:
     """`process` is left out: see Learner.left_of."""
     name = event.name
     header = event.header
-    opened, kind, spellings = UNKNOWN_OPEN, OTHER_KIND, None
+    opened, kind, number, spellings = UNKNOWN_OPEN, OTHER_KIND, None, None
     if name in FILTERED_OPENS:
         opened = _opened(event, name)
         spellings = _spellings(event)
     elif event.row.fd is not None and (header.ret >= 0 or event.row.fd != RESULT):
         kind = _kind(event)
+        number = event.fd.num if event.fd is not None and event.row.fd != RESULT else None
     value = _value(event, name)
-    return Call(name, header.ret, opened=opened, name=header.comm, kind=kind, value=value, spellings=spellings)
+    return Call(
+        name, header.ret, opened=opened, name=header.comm, kind=kind, number=number, value=value, spellings=spellings
+    )
 
 
 def _kind(event: Event) -> int:
@@ -79,20 +82,23 @@ def _spellings(event: Event) -> tuple[str, ...] | None:
 
 
 def _value(event: Event, name: str) -> int | None:
-    values = _values(name)
-    if not values:
-        return None
     param = value_parameter(event.row)
     index = None if param is None else find_param(event.row, param.name)
     value = None if index is None else event.arg(index)
-    return values.get(value) if isinstance(value, int) else None
+    if param is None or not isinstance(value, int):
+        return None
+    bits = bits_of(param)
+    if not bits:
+        return _values(name).get(value)
+    shown = [translate(param.table or "", 1 << bit) for bit in bits]
+    return sum((value & one == one) << place for place, one in enumerate(shown))
 
 
 @lru_cache(maxsize=1024)
 def _values(name: str) -> Mapping[int, int]:
     """The value of the argument register for what the event shows, where only one is shown so."""
     param = value_parameter(ROWS[name])
-    if param is None:
+    if param is None or bits_of(param):
         return {}
     table = param.table
     shown = [translate(table, value) if table is not None else value for value in range(VALUES)]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..events.descriptor import DIRECTORY, IPV4, IPV6, NETLINK, PIPE, UNIX, Kind
 from ..events.flags import TABLES, names, translate
 from ..events.model import Kernel, Op
+from ..events.symbols import signal_name
 from ..events.syscalls import ROWS
 from ..events.text import res_text
 from ..fields import catalogue
@@ -22,6 +23,7 @@ from ..rules.expressions import Writer
 from ..rules.literals import to_value
 from ..rules.syntax import Check, FieldExpr, Literal
 from .formulas import OPEN_FIELDS, AllOf, AnyOf, Leaf, parameter_of
+from .tables import bits_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -253,6 +255,26 @@ def of_kind(check: Check, number: int) -> Truth:
     return answers.pop() if len(answers) == 1 else None
 
 
+# Numbers of fds that are arguments
+
+FD_NUMBERS = 4  # 0, 1 and 2 by themselves, then all others
+
+
+def number_class(fd: int) -> int:
+    return fd if 0 <= fd < FD_NUMBERS - 1 else FD_NUMBERS - 1
+
+
+def numbers_of(number: int, constants: Iterable[int]) -> list[int | None]:
+    """Values of fd.num of a class that stand for all of them, where comparisons are with these constants."""
+    if number < FD_NUMBERS - 1:
+        return [number]
+    return [None, -1, *results_of(EXACT_RESULTS, constants)]
+
+
+def of_number(check: Check, fd: int | None) -> Truth:
+    return holds(check, fd)
+
+
 # The server's end of a connection
 
 Network = IPv6Network
@@ -308,17 +330,42 @@ def of_address(check: Check, network: Network | None) -> Truth:
     return not within if check.op == "!=" and check.modifier is None else None
 
 
-# Arguments whose values have names
+# Arguments whose values or bits have names
 
 VALUES = 256
 
 
 def of_value(check: Check, event: str, value: int) -> Truth:
-    """`value`: of the argument register, below VALUES."""
+    """`value`: by what the kernel looks the argument up (tables.value_class), below VALUES."""
     assert isinstance(check.left, FieldExpr)
     row = ROWS[event]
     param = next(one for one in row.params if one.name == parameter_of(check.left))
     assert isinstance(param.source, Kernel)
     assert param.source.op == Op.VALUE
+    if bits_of(param):
+        return _of_flags(check, param.table or "", bits_of(param), value)
+    if param.type == "SIGTYPE":
+        return holds(check, signal_name(value) or str(value))
     shown = translate(param.table, value) if param.table is not None else value
     return holds(check, names(param.table or "", shown, True) or str(shown))
+
+
+def _of_flags(check: Check, table: str, bits: tuple[int, ...], known: int) -> Truth:
+    """`evt.arg.flags contains CLONE_NEWUSER`; `known`: of the bits in order, whether they are set."""
+    wanted = texts_of(check)
+    if check.op != "contains" or check.modifier is not None or len(wanted) != 1:
+        return None
+    text = wanted[0]
+    if "|" in text or not text.isidentifier():  # a number is shown where no bit has a name
+        return None
+    there = {name_of_bit(table, bit): bool(known >> place & 1) for place, bit in enumerate(bits)}
+    answers = {there.get(name) for name, _ in TABLES[table] if text in name}
+    if True in answers:
+        return True
+    return False if answers <= {False} else None
+
+
+@lru_cache(maxsize=256)
+def name_of_bit(table: str, bit: int) -> str:
+    """The name that flags show when this bit of the kernel's is set, and only then."""
+    return names(table, translate(table, 1 << bit), False)

@@ -42,6 +42,7 @@ class Fact(StrEnum):
     PROCESS = "program"
     PATH = "path"
     KIND = "kind of the fd"
+    NUMBER = "number of the fd"
     PORT = "server's port"
     ADDRESS = "server's address"
     VALUE = "argument"
@@ -173,8 +174,11 @@ def fact_of(leaf: Leaf, group: Group) -> Fact | None:
             return Fact.OPEN
         if name in PATH_FIELDS and leaf.positive and patterns_of(check) is not None:
             return Fact.PATH
-    elif name in KIND_FIELDS and group.has_fd:
-        return Fact.KIND
+    elif group.has_fd:
+        if name in KIND_FIELDS:
+            return Fact.KIND
+        if name == "fd.num":
+            return Fact.NUMBER
     if group.server and name in PORT_FIELDS[group.server]:
         return Fact.PORT
     if group.server and name in ADDRESS_FIELDS[group.server] and check.modifier in (None, "anyof"):

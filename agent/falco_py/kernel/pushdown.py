@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..rules.priority import SHEDDING, Priority
 from .decisions import (
+    FD_NUMBERS,
     KINDS,
     OPEN_CLASSES,
     OTHER_KIND,
@@ -24,10 +25,13 @@ from .decisions import (
     Truth,
     names_in,
     networks_in,
+    number_class,
     numbers_in,
+    numbers_of,
     of_address,
     of_kind,
     of_name,
+    of_number,
     of_open,
     of_port,
     of_result,
@@ -60,7 +64,8 @@ __all__ = ["Call", "Plan", "Rule", "clauses_of", "everything", "plan"]
 class Call(NamedTuple):
     """What the filter knows of a call, for the model.
 
-    `opened`: index into OPEN_CLASSES; `kind`: into KINDS; `value`: of the argument that is looked up by value;
+    `opened`: index into OPEN_CLASSES; `kind`: into KINDS; `number`: of an fd that is an argument; `value`: by what the
+    argument that is looked up is;
     `port`, `address`: of the server's end, None when they are not known, IPv4 addresses as IPv6 has them;
     `process`: the clauses that the entry of its process leaves, None without one.
     """
@@ -71,6 +76,7 @@ class Call(NamedTuple):
     name: bytes = b""
     process: int | None = None
     kind: int = OTHER_KIND
+    number: int | None = None
     value: int | None = None
     port: int | None = None
     address: IPv6Address | None = None
@@ -109,6 +115,7 @@ class Plan:
     results: list[int] = field(default_factory=lambda: [0] * RESULT_CLASSES)
     opened: list[int] = field(default_factory=lambda: [0] * len(OPEN_CLASSES))
     kinds: list[int] = field(default_factory=lambda: [0] * len(KINDS))
+    numbers: list[int] = field(default_factory=lambda: [0] * FD_NUMBERS)
     values: dict[tuple[str, int], int] = field(default_factory=dict)
     comms: dict[bytes, int] = field(default_factory=dict)
     other_comm: int = 0
@@ -137,6 +144,8 @@ class Plan:
         """What the kernel program leaves before it looks at a path, by the same steps."""
         left = self.events.get(call.event, 0) & self.results[result_class(call.ret)] & self.opened[call.opened]
         left &= self.comms.get(call.name, self.other_comm) & self.kinds[call.kind]
+        if call.number is not None:
+            left &= self.numbers[number_class(call.number)]
         if call.port is not None:
             left &= self.ports.get(call.port, self.other_port)
         if call.address is not None:
@@ -193,7 +202,7 @@ def everything() -> Plan:
     made = Plan((Clause(Group(False, False, False, False, "", ""), frozenset(ROWS), ()),), (("",),))
     made.events = dict.fromkeys(ROWS, 1)
     made.results, made.opened = [1] * RESULT_CLASSES, [1] * len(OPEN_CLASSES)
-    made.kinds = [1] * len(KINDS)
+    made.kinds, made.numbers = [1] * len(KINDS), [1] * FD_NUMBERS
     made.other_comm = made.other_port = made.other_address = 1
     return made
 
@@ -285,6 +294,11 @@ def _fill(made: Plan) -> None:
         made.opened[index] = opens.left(lambda check, one=opened: of_open(check, one))  # type: ignore[misc]
     for index in range(len(KINDS)):
         made.kinds[index] = kinds.left(lambda check, one=index: of_kind(check, one))  # type: ignore[misc]
+    fds = Asked(clauses, Fact.NUMBER)
+    constants = numbers_in(fds.masks)
+    for index in range(FD_NUMBERS):
+        for fd in numbers_of(index, constants):
+            made.numbers[index] |= fds.left(lambda check, fd=fd: of_number(check, fd))  # type: ignore[misc]
     of_ports = Asked(clauses, Fact.PORT)
     made.other_port = of_ports.left(lambda check: of_port(check, None))
     for port in ports_in(of_ports.masks):
@@ -419,7 +433,7 @@ def pack_slot(made: Plan, rows: Sequence[str | None]) -> bytes:
         named,
         *made.other_top,
         asks[Fact.NAME] | asks[Fact.PROCESS],
-        asks[Fact.KIND],
+        asks[Fact.KIND] | asks[Fact.NUMBER],
         asks[Fact.VALUE],
         asks[Fact.PORT],
         asks[Fact.ADDRESS],
@@ -430,6 +444,7 @@ def pack_slot(made: Plan, rows: Sequence[str | None]) -> bytes:
         *made.results,
         *made.opened,
         *made.kinds,
+        *made.numbers,
     )
     events = b"".join(
         pack_vector(made.events.get(name, 0)) if name is not None else bytes(VECTOR_BYTES) for name in rows

@@ -26,7 +26,8 @@ VALUE_NONE = 255
 UNKNOWN_OPEN, CREAT_CALL = 32, 33
 WANTED_64, WANTED_32, STATE_64, STATE_32 = 1, 2, 4, 8
 ROW_EXEC, ROW_CHDIR, ROW_PRCTL, ROW_OPEN, ROW_CONNECT, ROW_ACCEPT = 1, 2, 4, 8, 16, 32
-ROW_SIZE = 8 + 4 * MAX_OPS
+VALUE_BITS, NO_BIT = 8, 255
+ROW_SIZE = 8 + 4 * MAX_OPS + VALUE_BITS
 
 # Falco's names of the drop counters, in the order of `class` in struct row.
 CLASSES = ("clone_fork", "execve", "connect", "open", "dir_file", "close", "proc", "other_interest")
@@ -66,13 +67,49 @@ STATE_EVENTS = frozenset(("chdir", "fchdir", "prctl"))
 _FLAGS_ARGUMENT = {"open": 1, "openat": 2, "openat2": UNKNOWN_OPEN, "creat": CREAT_CALL}
 
 
+# Of flags, by their table: the numbers of the kernel's bits that are looked up together, each with a name of its own.
+# They are those that rules ask for: namespaces, set-id, what others may do, execution.
+FLAG_BITS: dict[str, tuple[int, ...]] = {
+    "access_flags": (0, 1, 2),
+    "chmod_mode": (0, 1, 3, 4, 6, 9, 10, 11),
+    "clone_flags": (16, 17, 25, 26, 27, 28, 29, 30),
+    "linkat_flags": (10, 12),
+    "memfd_create_flags": (0, 1, 2),
+    "mount_flags": (0, 1, 2, 3, 5, 12, 13, 14),
+    "prot_flags": (0, 1, 2, 3, 24, 25),
+    "renameat2_flags": (0, 1, 2),
+    "umount_flags": (0, 1, 2, 3),
+    "unlinkat_flags": (9,),
+}
+
+
 def value_parameter(row: Row) -> Param | None:
-    """The parameter of which each value has a name, such as ptrace's request; the kernel looks it up by value."""
+    """The parameter that the kernel looks up by value.
+
+    One of which each value has a name, such as ptrace's request or kill's signal; else one with flags of FLAG_BITS.
+    """
+    flags = None
     for param in row.params:
         source = param.source
-        if param.type.startswith("ENUMFLAGS") and isinstance(source, Kernel) and source.op == Op.VALUE:
+        if not isinstance(source, Kernel) or source.op != Op.VALUE:
+            continue
+        if param.type.startswith("ENUMFLAGS") or param.type == "SIGTYPE":
             return param
-    return None
+        if flags is None and param.table in FLAG_BITS:
+            flags = param
+    return flags
+
+
+def bits_of(param: Param) -> tuple[int, ...]:
+    """Of a parameter that is looked up: the bits that are, () when it is the whole number."""
+    numbered = param.type.startswith("ENUMFLAGS") or param.type == "SIGTYPE"
+    return () if numbered else FLAG_BITS[param.table or ""]
+
+
+def value_class(param: Param, value: int) -> int:
+    """By what the kernel looks the argument up (value_class() of bpf/lib/filter.h), unless that is 256 or more."""
+    bits = bits_of(param)
+    return sum((value >> bit & 1) << place for place, bit in enumerate(bits)) if bits else value
 
 
 class NumberTable:
@@ -132,7 +169,8 @@ def pack_row(row: Row) -> bytes:
     out = struct.pack("=8B", len(ops), fd, class_of(row), _FLAG_OF.get(row.name, 0), path.arg, path.a, flags, value_arg)
     for _, op in ops:
         out += struct.pack("=4B", op.op, op.arg, op.a, op.b)
-    return out.ljust(ROW_SIZE, b"\0")
+    bits = () if value is None else bits_of(value)
+    return out.ljust(ROW_SIZE - VALUE_BITS, b"\0") + bytes(bits).ljust(VALUE_BITS, bytes([NO_BIT]))
 
 
 def row_entries(numbers: NumberTable) -> Iterator[tuple[int, bytes]]:

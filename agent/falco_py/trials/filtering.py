@@ -39,6 +39,7 @@ _ORDER = (
     Fact.OPEN,
     Fact.VALUE,
     Fact.KIND,
+    Fact.NUMBER,
     Fact.PORT,
     Fact.ADDRESS,
     Fact.NAME,

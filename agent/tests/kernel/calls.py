@@ -14,7 +14,7 @@ from falco_py.events.record import ITEM_DIR, ITEM_FD, ITEM_NULL, ITEM_PATH, ITEM
 from falco_py.events.syscalls import ROWS
 from falco_py.kernel.decisions import OPEN_CLASSES, Opened
 from falco_py.kernel.pushdown import Call
-from falco_py.kernel.tables import CREAT_CALL, UNKNOWN_OPEN, value_parameter
+from falco_py.kernel.tables import CREAT_CALL, UNKNOWN_OPEN, value_class, value_parameter
 from falco_py.state.process import Process
 from falco_py.state.processes import ProcessTable
 
@@ -165,19 +165,21 @@ def call(name: str, ret: int, args: dict[int, int], path: str, comm: bytes, proc
     value = None
     if param is not None:
         assert isinstance(param.source, Kernel)
-        found = args.get(param.source.arg, 0)
+        found = value_class(param, args.get(param.source.arg, 0))
         value = found if found < 256 else None
+    row = ROWS[name]
+    number = None if row.fd in (None, RESULT) else args.get(row.fd, 3)
     undecided = any(part in (".", "..") for part in path.split("/")) or (path.endswith("/") and path != "/")
     return Call(
         name, ret, opened=special.get(name, opened if name in OPENS else UNKNOWN_OPEN), name=comm, process=process,
-        value=value, spellings=None if undecided else (path,),
+        value=value, number=number, spellings=None if undecided else (path,),
     )  # fmt: skip
 
 
 # Rules at random
 
 _PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("evt.type {eq} {v}", ("open", "openat", "creat", "openat2", "ptrace", "socket", "kill", "dup")),
+    ("evt.type {eq} {v}", ("open", "openat", "creat", "openat2", "ptrace", "kill", "dup", "chmod", "fchmod")),
     ("evt.type in ({v}, {w})", ("open", "openat", "ptrace", "socket")),
     ("evt.rawres {cmp} {v}", ("-2", "-1", "0", "1", "2", "3", "5")),
     ("evt.failed = {v}", ("true", "false")),
@@ -207,6 +209,10 @@ _PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("user.uid {eq} {v}", ("0", "5")),
     ("evt.arg.request contains {v}", ("PTRACE_ATTACH", "PTRACE_TRACEME", "PTRACE")),
     ("evt.arg.domain {eq} {v}", ("AF_INET", "AF_PACKET")),
+    ("evt.arg.mode contains {v}", ("S_ISUID", "S_ISGID", "S_IROTH", "S_IS", "OTH", "0")),
+    ("evt.arg.mode {eq} {v}", ("S_ISUID", "0")),
+    ("evt.arg.flags contains {v}", ("CLONE_NEWUSER", "CLONE_NEW", "CLONE_VM", "NEWNS")),
+    ("evt.arg.sig {eq} {v}", ("SIGKILL", "SIGTERM", "9")),
     ("evt.num = 0", ("",)),
     ("fd.l4proto {eq} {v}", ("tcp", "udp", "<NA>")),
     ("fd.sport {cmp} {v}", ("22", "53", "443")),
@@ -237,7 +243,20 @@ def rules(luck: random.Random) -> str:
     """Rules as text, each on some event types."""
     made = []
     for number in range(luck.randint(1, 5)):
-        named = ("open", "openat", "openat2", "creat", "ptrace", "socket", "kill", "dup", "connect", "accept4")
+        named = (
+            "open",
+            "openat",
+            "openat2",
+            "creat",
+            "ptrace",
+            "socket",
+            "kill",
+            "dup",
+            "connect",
+            "accept4",
+            "chmod",
+            "unshare",
+        )
         types = ", ".join(luck.sample(named, 3))
         head = f"evt.type in ({types}) and " if luck.random() < 0.8 else ""
         made.append(
@@ -246,10 +265,13 @@ def rules(luck: random.Random) -> str:
     return "".join(made)
 
 
+NUMBERS = (0, 1, 2, 3, 9, 15, 16, 17, 300, 0x4206, 0o4755, 0o2644, 0o1777, 1 << 28, 3 << 17)
+
+
 def random_call(luck: random.Random) -> tuple[str, int, dict[int, int], str, bytes]:
-    name = luck.choice((*OPENS, "openat", "openat", "ptrace", "socket", "kill", "dup"))
+    name = luck.choice((*OPENS, "openat", "openat", "ptrace", "socket", "kill", "dup", "chmod", "unshare", "fchmod"))
     flags = luck.choice((0, 1, 2, 3)) | luck.choice((0, CREAT, TRUNC, CREAT | TRUNC, TMPFILE, CLOEXEC))
-    args: dict[int, int] = {index: luck.choice((0, 1, 2, 3, 16, 17, 300, 0x4206)) for index in range(6)}
+    args: dict[int, int] = {index: luck.choice(NUMBERS) for index in range(6)}
     if name in OPENS:
         args[2 if name == "openat" else 1] = flags
     comm = luck.choice((b"cat", b"bash", b"x", b"cats"))

@@ -19,6 +19,7 @@ import pytest
 from falco_py.events.event import Event
 from falco_py.events.record import KIND_SYSCALL, Header
 from falco_py.events.syscalls import ROWS
+from falco_py.events.text import find_param
 from falco_py.kernel import pushdown
 from falco_py.kernel.formulas import Fact
 from falco_py.kernel.learning import Learner, compiled
@@ -273,7 +274,9 @@ def matched(of: Bundle, event: Event) -> list[str]:
 
 # The kernel program decides as the model does
 
-EVENTS = ("open", "openat", "openat2", "creat", "socket", "dup", "kill", "connect", "procexit")
+EVENTS = (
+    "open", "openat", "openat2", "creat", "socket", "dup", "kill", "chmod", "fchmod", "unshare", "connect", "procexit",
+)  # fmt: skip
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_NAME = 15
 _NR_OPEN, _NR_CREAT = 2, 85
@@ -312,7 +315,16 @@ def do(job: Job) -> None:
         elif what == "dup":
             os.close(os.dup(args[0]))
         elif what == "kill":
-            os.kill(args[0], 0)
+            os.kill(*args)
+        elif what == "chmod":
+            _libc.chmod(args[0].encode(), args[1])
+        elif what == "fchmod":
+            fd, path, mode = args
+            if path:
+                os.dup2(os.open(path, os.O_RDONLY), fd)
+            os.fchmod(fd, mode)
+        elif what == "unshare":
+            _libc.unshare(args[0])
 
 
 def run(capture: Capture, jobs: list[Job], table: ProcessTable) -> list[Event]:
@@ -339,7 +351,7 @@ def run(capture: Capture, jobs: list[Job], table: ProcessTable) -> list[Event]:
 def key(event: Event) -> tuple[Any, ...]:
     passed = event.opened_as
     numbers = tuple(
-        event.arg(i) for i, param in enumerate(event.row.params) if param.name in ("flags", "domain", "sig")
+        event.arg(i) for i, param in enumerate(event.row.params) if param.name in ("flags", "domain", "sig", "mode")
     )
     return event.name, event.res, None if passed is None else passed.raw, event.header.comm, numbers
 
@@ -363,7 +375,13 @@ def random_jobs(luck: random.Random, root: Path, files: list[Path]) -> list[Job]
         spelling = luck.choice([str(file), os.path.relpath(file, root), os.path.relpath(file, root / "d")])
         jobs.append(("open", (spelling, flags, root / "d" if spelling.startswith("..") else root)))
     jobs += [("creat", (str(luck.choice(files)),)), ("socket", (luck.choice((socket.AF_INET, socket.AF_UNIX)), 1))]
-    jobs += [("dup", (luck.choice((0, 1, 99)),)), ("kill", (os.getpid(),)), ("kill", (1 << 22,))]
+    jobs += [("dup", (luck.choice((0, 1, 99)),)), ("kill", (os.getpid(), 0)), ("kill", (1 << 22, luck.choice((9, 15))))]
+    jobs += [
+        ("chmod", (str(luck.choice(files)), luck.choice((0o644, 0o4755, 0o2755, 0o6777, 0o1777)))) for _ in range(2)
+    ]
+    mode = luck.choice((0o644, 0o4755))
+    jobs += [("fchmod", (fd, path, mode)) for fd, path in ((0, str(files[0])), (2, str(files[1])), (99, ""))]
+    jobs += [("unshare", (luck.choice((0x200, 0x400, 0x08000000, 0x04000000 | 0x200)),))]
     jobs += [("name", (luck.choice((b"cat", b"nginx", b"wolf")),)) for _ in range(3)]
     for _ in range(3):
         family, host = luck.choice(((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")))
@@ -383,7 +401,10 @@ def random_part(luck: random.Random, files: list[Path]) -> str:
         "evt.rawres < 0", "evt.res = ENOENT", "evt.failed = false", "proc.name = cat", "proc.name in (cat, nginx)",
         "proc.name startswith w", "evt.arg.domain = AF_UNIX", "fd.typechar = u", "evt.type = openat",
         "evt.type = creat",
-        "evt.type in (socket, dup, kill)", "container.id = host", "container.id != host", "user.uid = 0",
+        "evt.type in (socket, dup, kill)", "evt.arg.mode contains S_ISUID", "evt.arg.mode contains S_IS",
+        "evt.arg.mode contains S_IROTH", "evt.arg.flags contains CLONE_NEWIPC", "evt.arg.flags contains CLONE_NEW",
+        "evt.arg.flags contains CLONE_F", "evt.arg.sig = SIGKILL", "evt.arg.sig != SIGTERM", "container.id = host",
+        "container.id != host", "user.uid = 0", "fd.num = 0", "fd.num in (1, 2, 5)", "fd.num != 2", "fd.num < 2",
         "proc.exepath contains python", "evt.type = connect", "fd.l4proto = tcp", "fd.l4proto != tcp", "fd.sport = 9",
         f"fd.sport in ({', '.join(map(str, LISTENING))})", "fd.sip = 127.0.0.1", "fd.snet in (127.0.0.0/8)",
         "fd.rnet != 127.0.0.0/8", "fd.sip = ::1", "fd.typechar = 4", "fd.type = ipv6",
@@ -595,3 +616,45 @@ def test_a_change_of_rules_loses_nothing(capture: Capture, tmp_path: Path) -> No
     told += len(opens_of(capture, pid, table))
     assert done > 100
     assert told + capture.counters().total_dropped - dropped == done  # what the ring could not take is counted
+
+
+MODES = (0o644, 0o4755, 0o2755, 0o1777, 0o6666)
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("evt.type = chmod and evt.arg.mode contains S_ISUID", (0o4755, 0o6666)),
+        ("evt.type = chmod and evt.arg.mode contains S_IS", (0o4755, 0o2755, 0o1777, 0o6666)),
+        ("evt.type = chmod and not evt.arg.mode contains S_IXOTH", (0o644, 0o6666)),
+        ("evt.type = chmod and evt.arg.mode contains S_IRUSR", MODES),  # is not looked up
+        ("evt.type = kill and evt.arg.sig = SIGKILL", (9,)),
+        ("evt.type = kill and evt.arg.sig in (SIGTERM, SIGHUP)", (1, 15)),
+        ("evt.type = kill and evt.arg.sig != SIGKILL", (1, 15)),
+        ("evt.type = unshare and evt.arg.flags contains CLONE_NEWIPC", (0x8000000,)),
+        ("evt.type = unshare and evt.arg.flags contains CLONE_NEW", (0x8000000, 0x4000000)),
+        ("evt.type = fchmod and fd.num = 2", (0o1002,)),
+        ("evt.type = fchmod and fd.num in (0, 7)", (0o1000, 0o1007)),
+        ("evt.type = fchmod and fd.num <= 1", (0o1000,)),
+    ],
+)
+def test_arguments_and_fds_are_looked_up(
+    capture: Capture, tmp_path: Path, condition: str, told: tuple[int, ...]
+) -> None:
+    made = bundle(condition)
+    capture.filter(planned(made))
+    table = ProcessTable()
+    path = tmp_path / "file"
+    path.touch()
+    jobs: list[Job] = [("chmod", (str(path), mode)) for mode in MODES]
+    jobs += [("kill", (1 << 22, number)) for number in (9, 15, 1)]
+    jobs += [("unshare", (flags,)) for flags in (0x8000000, 0x4000000, 0x200)]
+    jobs += [("fchmod", (fd, str(path), 0o1000 | fd)) for fd in (0, 2, 7)]
+    found = run(capture, jobs, table)
+    last = {"chmod": "mode", "kill": "sig", "unshare": "flags", "fchmod": "mode"}
+    values = [event.arg(find_param(event.row, last[event.name]) or 0) for event in found]
+    falcos = {0x8000000: 0x8, 0x4000000: 0x80}  # of clone flags
+    allowed = {*told, *(0o1007 if "fd.num <= 1" in condition else one for one in told)}  # others are one class
+    assert set(values) <= {falcos.get(value, value) for value in allowed}
+    assert {falcos.get(value, value) for value in told} <= set(values)
