@@ -287,7 +287,35 @@ __attribute__((noinline)) int name_lookup(u32 of_file)
 	return found && holds(p, found) ? KEEP : DROP;
 }
 
-/* Whether a clause names the last component, of the passed path or of the file's. */
+/* Whether a clause names an end of a last component; `ending`: its characters, the last of them in the highest byte. */
+__attribute__((noinline)) int suffix_lookup(u64 ending)
+{
+	struct path_buf *p = path_scratch();
+	struct name_key key = { .slot = slot_number() };
+	struct vector *found;
+
+	if (!p)
+		return KEEP;
+	__builtin_memcpy(key.name, &ending, sizeof(ending));
+	key.name[SUFFIX_BYTES] = '/';
+	found = bpf_map_lookup_elem(&names, &key);
+	return found && holds(p, found) ? KEEP : DROP;
+}
+
+/* `tail`: the last eight characters of a component of `len`, as many as there are in the highest bytes. */
+static __always_inline bool suffix_hits(struct slot *rules, u64 tail, u32 len)
+{
+	for (u32 i = 1; i <= SUFFIX_BYTES; i++) {
+		u64 ending = tail >> 8 * (SUFFIX_BYTES - i);
+
+		if (i <= len && rules->suffix_lengths >> (i - 1) & 1 &&
+		    may_be_named(rules, ending) && suffix_lookup(ending))
+			return true;
+	}
+	return false;
+}
+
+/* Whether a clause names the last component or its end, of the passed path or of the file's. */
 static __always_inline bool name_hits(struct path_buf *p, struct slot *rules)
 {
 	u32 len = p->end - p->last;
@@ -298,9 +326,23 @@ static __always_inline bool name_hits(struct path_buf *p, struct slot *rules)
 	if (len < NAME_KEY_BYTES && may_be_named(rules, word_of_passed(p, 0, len)) &&
 	    name_lookup(false))
 		return true;
+	if (rules->suffix_lengths) {
+		u64 tail = len < WORD ? word_of_passed(p, 0, len) << 8 * ((WORD - len) & 7)
+				      : word_at(p, p->end - WORD);
+
+		if (suffix_hits(rules, tail, len))
+			return true;
+	}
 	if (!p->file)
 		return false;
 	name = name_of_file(p, &len);
+	if (rules->suffix_lengths) {
+		u64 tail = len < WORD ? word_of_name(name, 0, len) << 8 * ((WORD - len) & 7)
+				      : WORD_OF(name + len - WORD);
+
+		if (suffix_hits(rules, tail, len))
+			return true;
+	}
 	return len < NAME_KEY_BYTES && may_be_named(rules, word_of_name(name, 0, len)) &&
 	       name_lookup(true);
 }

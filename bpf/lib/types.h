@@ -310,6 +310,9 @@ struct trie_key {
 	u8 path[TRIE_KEY_BYTES - 1];
 };
 
+/* A last component; or how one ends, SUFFIX_BYTES padded with NUL, then a slash, which no name has. */
+#define SUFFIX_BYTES 8
+
 struct name_key {
 	char name[NAME_KEY_BYTES];
 	u32 slot;
@@ -400,6 +403,8 @@ struct slot {
 	struct vector kinds[FD_KINDS];
 	struct vector numbers[FD_NUMBERS];
 	u64 name_bits[NAME_BITS / 64];
+	u64 suffix_lengths; /* bit n: some clause names an end of n + 1 characters */
+	u64 pad[7];
 	struct vector rows[2 * MAX_SYSCALLS];
 };
 

@@ -29,6 +29,7 @@ from .pushdown import (
     pack_path,
     pack_port,
     pack_slot,
+    pack_suffix,
     pack_top,
     pack_value,
     pack_vector,
@@ -122,7 +123,10 @@ class Capture:
         slot = generation % _SLOTS
         tables: dict[str, list[tuple[bytes, bytes]]] = {
             "paths": [(pack_path(slot, path), pack_vector(bits)) for path, bits in plan.paths.items()],
-            "names": [(pack_name(slot, name), pack_vector(bits)) for name, bits in plan.names.items()],
+            "names": [
+                *((pack_name(slot, name), pack_vector(bits)) for name, bits in plan.names.items()),
+                *((pack_suffix(slot, end), pack_vector(bits)) for end, bits in plan.suffixes.items()),
+            ],
             "comms": [(pack_comm(slot, name), pack_vector(bits)) for name, bits in plan.comms.items()],
             "ports": [(pack_port(slot, port), pack_vector(bits)) for port, bits in plan.ports.items()],
             "addresses": [(pack_address(slot, net), pack_vector(bits)) for net, bits in plan.addresses.items()],

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 TRIE_KEY_BYTES = 256  # bpf/lib/types.h, the slot's byte apart
 NAME_KEY_BYTES = 64
+SUFFIX_BYTES = 8
 PATH_FIELDS = frozenset(("fd.name", "fd.nameraw", "fd.directory", "fd.filename"))
 _SUBSTRING_OPERATORS = ("contains", "glob", "startswith", "endswith")
 
 
 class Pattern(NamedTuple):
-    """`exact`: the whole path; `prefix`: how it starts; `name`: its last component. `cut`: more was asked."""
+    """`exact`: the whole path; `prefix`: how it starts; `name`: its last component; `suffix`: how that ends.
+
+    `cut`: more was asked.
+    """
 
     kind: str
     text: str
@@ -30,11 +34,12 @@ class Pattern(NamedTuple):
 
 
 Patterns = frozenset[Pattern] | None  # None: any path
+_LOOSE = {"exact": 1.0, "name": 5.0, "suffix": 50.0}
 
 
 def looseness(patterns: frozenset[Pattern]) -> float:
     """How much of all paths a set is likely to let through; a guess that decides nothing but speed."""
-    return sum({"exact": 1.0, "name": 5.0}.get(p.kind, 4096.0 / (1 + len(p.text)) ** 2) for p in patterns)
+    return sum(_LOOSE.get(p.kind, 4096.0 / (1 + len(p.text)) ** 2) for p in patterns)
 
 
 def more_telling(sets: Iterable[Patterns]) -> Patterns:
@@ -59,6 +64,8 @@ def _patterns(name: str, op: str, values: Sequence[str]) -> Patterns:
             return frozenset(_exact(value) for value in values)
         if op == "startswith":
             return frozenset(_prefix(value) for value in values)
+        if op == "endswith":
+            return _ends(values)
         if op in ("glob", "pmatch"):
             return _with_wildcards(op, values)
     if name == "fd.nameraw" and op in _SUBSTRING_OPERATORS and all("../" in value for value in values):
@@ -69,6 +76,8 @@ def _patterns(name: str, op: str, values: Sequence[str]) -> Patterns:
             return frozenset(whole | {_prefix(value + "/") for value in values})
         if op == "startswith":
             return frozenset(_prefix(value) for value in values)
+    if name == "fd.filename" and op == "endswith" and not any("/" in value for value in values):
+        return _ends(values)
     if (
         name == "fd.filename"
         and op in ("=", "==", "in", "intersects")
@@ -88,15 +97,35 @@ def _with_wildcards(op: str, values: Sequence[str]) -> Patterns:
             if text != "/" and not any(c in text for c in "*?[\\"):
                 patterns |= {_exact(text), _prefix(text + "/")}
                 continue
+        end = _end(text.rpartition("*")[2]) if op == "glob" and not any(c in text for c in "?[\\") else None
         fixed = text
         for i, c in enumerate(text):
             if c in "*?[\\":
                 fixed = text[:i]
                 break
-        if fixed in ("", "/"):
+        begins = None if fixed in ("", "/") else _exact(fixed) if fixed == text and op == "glob" else _prefix(fixed)
+        found = more_telling(None if one is None else frozenset((one,)) for one in (begins, end))
+        if found is None:
             return None
-        patterns.add(_exact(fixed) if fixed == text and op == "glob" else _prefix(fixed))
+        patterns |= found
     return frozenset(patterns)
+
+
+def _ends(values: Sequence[str]) -> Patterns:
+    found = {_end(value) for value in values}
+    return None if None in found else frozenset(one for one in found if one is not None)
+
+
+def _end(text: str) -> Pattern | None:
+    """Of paths that end in `text`: their last component as far as that says it; None when it says nothing."""
+    _, slash, name = text.rpartition("/")
+    whole = raw(name)
+    if not name:
+        return None
+    if slash and len(whole) < NAME_KEY_BYTES:
+        return Pattern("name", name, len(text) > len(name) + 1)
+    cut = whole[-SUFFIX_BYTES:]
+    return Pattern("suffix", cut.decode("utf-8", "surrogateescape"), bool(slash) or len(cut) < len(whole))
 
 
 def raw(text: str) -> bytes:

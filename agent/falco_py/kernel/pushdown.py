@@ -41,7 +41,7 @@ from .decisions import (
     results_of,
 )
 from .formulas import AllOf, AnyOf, Clause, Fact, Formula, Group, Leaf, clauses_of, possible
-from .paths import NAME_KEY_BYTES, TRIE_KEY_BYTES, Pattern, Patterns, more_telling, patterns_of, raw
+from .paths import NAME_KEY_BYTES, SUFFIX_BYTES, TRIE_KEY_BYTES, Pattern, Patterns, more_telling, patterns_of, raw
 from .tables import NEVER_SHED, UNKNOWN_OPEN
 from .widening import Reason, Widening
 
@@ -126,6 +126,7 @@ class Plan:
     asks: dict[Fact, int] = field(default_factory=lambda: dict.fromkeys(Fact, 0))
     paths: dict[bytes, int] = field(default_factory=dict)  # b"/etc/" is a prefix, b"/etc/passwd\0" a whole path
     names: dict[bytes, int] = field(default_factory=dict)
+    suffixes: dict[bytes, int] = field(default_factory=dict)  # ends of last components
     # of first components: the clauses that paths below can meet, and those of them that name whole paths or prefixes
     tops: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     other_top: tuple[int, int] = (0, 0)
@@ -178,8 +179,19 @@ class Plan:
     def _path_bits(self, path: bytes) -> int:
         key = path + b"\0"
         length = next((n for n in self.path_lengths if key[:n] in self.paths and n <= len(key)), None)
-        name = path.rsplit(b"/", 1)[-1][: NAME_KEY_BYTES - 1]
-        return (self.paths[key[:length]] if length is not None else 0) | self.names.get(name, 0)
+        name = path.rsplit(b"/", 1)[-1]
+        found = (self.paths[key[:length]] if length is not None else 0) | self.names.get(name, 0)
+        for at in range(max(0, len(name) - SUFFIX_BYTES), len(name)):
+            found |= self.suffixes.get(name[at:], 0)
+        return found
+
+    @property
+    def named(self) -> int:
+        """The clauses that a last component, or how it ends, lets through."""
+        found = 0
+        for bits in (*self.names.values(), *self.suffixes.values()):
+            found |= bits
+        return found
 
     def name_bits(self, name: bytes) -> int:
         """The clauses that a thread's name leaves open."""
@@ -364,8 +376,9 @@ def _fill_paths(made: Plan) -> None:
             continue
         for pattern in found:
             text = raw(pattern.text)
-            if pattern.kind == "name":
-                made.names[text] = made.names.get(text, 0) | bit
+            if pattern.kind in ("name", "suffix"):
+                table = made.names if pattern.kind == "name" else made.suffixes
+                table[text] = table.get(text, 0) | bit
                 continue
             key = text + b"\0" if pattern.kind == "exact" else text
             made.paths[key] = made.paths.get(key, 0) | bit
@@ -395,9 +408,7 @@ def first_component(key: bytes) -> bytes | None:
 
 def _fill_tops(made: Plan) -> None:
     """Before the entries of `paths` take in what their shorter prefixes give."""
-    named, unplaced, below = 0, 0, dict[bytes, int]()
-    for bits in made.names.values():
-        named |= bits
+    named, unplaced, below = made.named, 0, dict[bytes, int]()
     for key, bits in made.paths.items():
         top = first_component(key)
         if top is None:
@@ -424,13 +435,10 @@ def pack_vector(bits: int) -> bytes:
 
 def pack_slot(made: Plan, rows: Sequence[str | None]) -> bytes:
     """struct slot; `rows`: the event type of each row of the kernel's table."""
-    named = 0
-    for bits in made.names.values():
-        named |= bits
     asks = made.asks
     vectors = (
         EVERY_CLAUSE & ~asks[Fact.PATH],
-        named,
+        made.named,
         *made.other_top,
         asks[Fact.NAME] | asks[Fact.PROCESS],
         asks[Fact.KIND] | asks[Fact.NUMBER],
@@ -449,11 +457,13 @@ def pack_slot(made: Plan, rows: Sequence[str | None]) -> bytes:
     events = b"".join(
         pack_vector(made.events.get(name, 0)) if name is not None else bytes(VECTOR_BYTES) for name in rows
     )
-    return b"".join(map(pack_vector, vectors)) + _pack_name_bits(made.names) + events
+    lengths = sum(1 << length - 1 for length in {len(one) for one in made.suffixes})
+    names = _pack_name_bits((*made.names, *made.suffixes)) + lengths.to_bytes(64, "little")
+    return b"".join(map(pack_vector, vectors)) + names + events
 
 
 def _pack_name_bits(names: Iterable[bytes]) -> bytes:
-    """Which beginnings named last components have: may_be_named() of bpf/lib/filter.h."""
+    """Which first eight bytes there are: may_be_named() of bpf/lib/filter.h."""
     bits = 0
     for name in names:
         word = int.from_bytes(name[:8].ljust(8, b"\0"), sys.byteorder)
@@ -469,6 +479,11 @@ def pack_path(slot: int, key: bytes) -> bytes:
 def pack_name(slot: int, name: bytes) -> bytes:
     """struct name_key"""
     return name.ljust(NAME_KEY_BYTES, b"\0") + struct.pack("=I", slot)
+
+
+def pack_suffix(slot: int, end: bytes) -> bytes:
+    """struct name_key of how a last component ends."""
+    return pack_name(slot, end.ljust(SUFFIX_BYTES, b"\0") + b"/")
 
 
 def pack_top(slot: int, name: bytes) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..events.syscalls import ROWS
 from ..kernel.decisions import KINDS, VALUES, checks_of, of_kind, of_name, of_open, of_value
 from ..kernel.formulas import MAX_RULE_CLAUSES, AllOf, Fact, Leaf, group_of, possible
-from ..kernel.paths import TRIE_KEY_BYTES
+from ..kernel.paths import SUFFIX_BYTES, TRIE_KEY_BYTES
 from ..kernel.pushdown import MAX_CLAUSES
 from ..kernel.widening import Reason
 from ..rules.compiler import known_of
@@ -214,13 +214,15 @@ class _Telling:
         if one.reason is Reason.CLAUSES:
             return (f"all rules together have more than {MAX_CLAUSES} alternatives, so this rule is one of "
                     f"{len(one.rules)} that share what the kernel compares")  # fmt: skip
-        paths = sorted(visible(pattern.text) + "*" * (pattern.kind == "prefix") for pattern in one.patterns)
+        paths = sorted(_STARS.get(pattern.kind, "{}").format(visible(pattern.text)) for pattern in one.patterns)
         shown = ", ".join(map(_cut, paths[:_MANY])) + (f", ... {len(paths)} in all" if len(paths) > _MANY else "")
         if one.reason is Reason.PATHS:
             return f"of paths that must all fit, only those that tell most are looked up, not {shown}"
-        return f"paths are looked up by their first {TRIE_KEY_BYTES - 1} bytes: {shown}"
+        return (f"paths are looked up by their first {TRIE_KEY_BYTES - 1} bytes, how they end by the last component or "
+                f"{SUFFIX_BYTES} bytes of it: {shown}")  # fmt: skip
 
 
+_STARS = {"prefix": "{}*", "name": "*/{}", "suffix": "*{}"}
 _LONGEST = 300  # characters of a formula
 
 

@@ -44,7 +44,7 @@ _OPENED = {
 _KIND = (0.03, 0.1, 0.07, 0.025, 0.005, 0.015, 0.004, 0.001, 0.1, 0.005, 0.645)
 
 # Paths: by directory, then by how deep a beginning goes.
-_WHOLE_PATH, _FILE_NAME = 1e-5, 1e-4
+_OF_KIND = {"exact": 1e-5, "name": 1e-4, "suffix": 1e-3}  # of kernel.paths.Pattern
 _UNDECIDED_PATH = 1e-4  # passed with `..` or the like, which only user space follows
 _BELOW = {"/usr/": 0.35, "/proc/": 0.2, "/lib/": 0.05, "/sys/": 0.05, "/dev/": 0.05, "/etc/": 0.1, "/var/": 0.05}
 _BELOW_DEPTH = (1.0, 0.03, 0.003, 0.0003)  # 0: "/", 1: "/srv/", 2: "/srv/x/", and deeper
@@ -137,8 +137,7 @@ def _alone(formula: Formula, fact: Fact) -> float:
 def _of_patterns(patterns: Patterns) -> float:
     if patterns is None:
         return 1.0
-    return min(1.0, sum({"exact": _WHOLE_PATH, "name": _FILE_NAME}.get(one.kind) or _below(one.text)
-                        for one in patterns))  # fmt: skip
+    return min(1.0, sum(_OF_KIND.get(one.kind) or _below(one.text) for one in patterns))
 
 
 def _below(prefix: str) -> float:

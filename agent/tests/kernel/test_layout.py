@@ -139,6 +139,7 @@ def test_the_filter_has_the_same_classes_on_both_sides() -> None:
     assert known["OPEN_CLASSES"] == len(decisions.OPEN_CLASSES)
     assert (known["OPEN_UNKNOWN"], known["OPEN_CREAT"]) == (tables.UNKNOWN_OPEN, tables.CREAT_CALL)
     assert (known["VALUES"], known["VALUE_NONE"]) == (decisions.VALUES, tables.VALUE_NONE)
+    assert known["SUFFIX_BYTES"] == paths.SUFFIX_BYTES
     assert known["FD_NUMBERS"] == decisions.FD_NUMBERS
     assert (known["VALUE_BITS"], known["NO_BIT"]) == (tables.VALUE_BITS, tables.NO_BIT)
     assert known["VECTOR_WORDS"] * 64 == pushdown.MAX_CLAUSES
@@ -156,4 +157,4 @@ def test_the_filter_has_the_same_classes_on_both_sides() -> None:
         + 2 * tables.MAX_SYSCALLS
     )
     packed = pushdown.pack_slot(pushdown.everything(), tables.NumberTable("x86_64").row_names())
-    assert len(packed) == vectors * pushdown.VECTOR_BYTES + known["NAME_BITS"] // 8
+    assert len(packed) == vectors * pushdown.VECTOR_BYTES + known["NAME_BITS"] // 8 + 64

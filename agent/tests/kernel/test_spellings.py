@@ -135,3 +135,36 @@ def test_a_named_last_component_is_told_whatever_stands_behind_its_beginning(cap
     assert sorted(str(event.fd_name) for event in opens(capture, spelled)) == sorted(
         f"{tmp_path}/{name}" for name in names * 2
     )
+
+
+ENDS = ("m", "em", ".pem", "key.pem", "_key.pem", "s_key.pem", "rsa_key.pem", "é.pem")
+
+
+@pytest.mark.parametrize("asks", ["fd.name endswith {0}", "fd.filename endswith {0}", "fd.name glob *{0}"])
+def test_files_are_told_by_how_their_names_end(capture: Capture, tmp_path: Path, asks: str) -> None:
+    names = [f"{front}{end}" for front in ("", "a", "abcdefgh", "n" * 70) for end in ENDS]
+    names += ["pem", "x.pe", "b.pem.bak"]
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "link.pem").symlink_to("pem")
+    spelled = [("/", f"{tmp_path}/{name}") for name in names] + [(str(tmp_path), name) for name in (*names, "link.pem")]
+    for end in ENDS:
+        rules = bundle("evt.type = openat and " + asks.format(end))
+        capture.filter(planned(rules))
+        told = opens(capture, spelled)
+        expected = [path for _, path in spelled if path.endswith(end)]
+        assert [event.fd_nameraw for event in told if matched(rules, event)] == expected
+        kept = [path for _, path in spelled if path.encode().endswith(end.encode()[-8:])]
+        assert [event.opened_as.raw for event in told if event.opened_as] == kept
+
+
+@pytest.mark.parametrize("asks", ["fd.name endswith /.ssh/id", "fd.name glob /*/.ssh/id", "fd.name endswith /id"])
+def test_files_are_told_by_the_last_component_that_an_end_holds(capture: Capture, tmp_path: Path, asks: str) -> None:
+    (tmp_path / ".ssh").mkdir()
+    for name in ("id", "xid", "id2", "known"):
+        (tmp_path / ".ssh" / name).touch()
+    rules = bundle(f"evt.type = openat and {asks}")
+    capture.filter(planned(rules))
+    told = opens(capture, [("/", f"{tmp_path}/.ssh/{name}") for name in ("id", "xid", "id2", "known")])
+    assert [event.fd_name for event in told if matched(rules, event)] == [f"{tmp_path}/.ssh/id"]
+    assert len(told) == 1
