@@ -148,12 +148,13 @@ def test_files_are_told_by_how_their_names_end(capture: Capture, tmp_path: Path,
         (tmp_path / name).touch()
     (tmp_path / "link.pem").symlink_to("pem")
     (tmp_path / "link").symlink_to("abcdefgh.pem")
-    spelled = [("/", f"{tmp_path}/{name}") for name in names] + [(str(tmp_path), name) for name in (*names, "link.pem", "link")]
+    names += ["link.pem", "link"]
+    spelled = [("/", f"{tmp_path}/{name}") for name in names] + [(str(tmp_path), name) for name in names]
     for end in ENDS:
         rules = bundle("evt.type = openat and " + asks.format(end))
         capture.filter(planned(rules))
         told = opens(capture, spelled)
-        names_of = {path: (path, "abcdefgh.pem" if path == "link" else path) for _, path in spelled}
+        names_of = {path: (path, "abcdefgh.pem" if path.endswith("link") else path) for _, path in spelled}
         expected = [path for _, path in spelled if any(name.endswith(end) for name in names_of[path])]
         assert [event.fd_nameraw for event in told if matched(rules, event)] == expected
         cut = end.encode()[-8:]
