@@ -153,7 +153,7 @@ class Agent:
                 return
 
     def counters(self) -> dict[str, int]:
-        """records (read by Python), tested, sent (by the kernel), dropped."""
+        """records (read by Python), tested, sent (by the kernel), dropped, shed."""
         with self._changed:
             self._counters = None
             os.kill(self.pid, signal.SIGUSR2)

@@ -38,6 +38,31 @@ _MATCHING = """
 """
 
 
+# What the user is called cannot be tested in the kernel, so that every open is told, and none matches.
+_WANTED = """
+- rule: Every open of the benchmark
+  desc: opens of files that only the benchmark opens
+  condition: evt.type in (open, openat, openat2) and fd.name startswith {0} and user.name = nobody-is-called-so
+  output: opened %fd.name
+  priority: EMERGENCY
+"""
+_FLOOD = """
+- rule: A file of the flood
+  desc: a file that only the benchmark opens
+  condition: evt.type in (open, openat, openat2) and fd.name = {0}/flood
+  output: flooded %fd.name
+  priority: DEBUG
+- rule: A canary
+  desc: a file that only the benchmark opens
+  condition: evt.type in (open, openat, openat2) and fd.name startswith {0}/canary
+  output: opened %fd.name
+  priority: CRITICAL
+"""
+FLOOD_CPU_PERCENT = 20
+CANARY_S = 0.1  # between two
+WANTED = 200_000  # opens of a burst
+
+
 @dataclass(frozen=True)
 class Scope:
     """How long to look."""
@@ -47,9 +72,10 @@ class Scope:
     opens: int = 250
     sustained_s: float = 3
     execs: int = 20_000
+    flood_s: float = 10
 
 
-QUICK = Scope(starts=1, idle_s=2, opens=50, sustained_s=1, execs=1000)
+QUICK = Scope(starts=1, idle_s=2, opens=50, sustained_s=1, execs=1000, flood_s=3)
 
 
 class Figures:
@@ -110,9 +136,9 @@ class Figures:
                 f"{agent.memory_mb('VmHWM'):.0f} MB at most since the start"
             )
 
-    def _matching(self) -> list[str]:
+    def _rules(self, text: str) -> list[str]:
         path = self._scratch / "matching.yaml"
-        path.write_text(_MATCHING.format(self._files))
+        path.write_text(text.format(self._files))
         return rules([path])
 
     def latency(self) -> Iterator[str]:
@@ -121,7 +147,7 @@ class Figures:
         for path in paths:
             path.touch()
         lines = Lines()
-        agent = Agent(self._children, self._matching(), self._scratch, stdout=lines.write_end)
+        agent = Agent(self._children, self._rules(_MATCHING), self._scratch, stdout=lines.write_end)
         lines.start()
         opened = {}
         with agent:
@@ -175,7 +201,7 @@ class Figures:
         target.touch()
         out = self._scratch / "alerts"
         with out.open("wb") as written:
-            agent = Agent(self._children, self._matching(), self._scratch, stdout=written.fileno())
+            agent = Agent(self._children, self._rules(_MATCHING), self._scratch, stdout=written.fileno())
         with agent, Tail(out, str(target).encode()) as tail:
             before, cpu_s, began = agent.counters(), agent.cpu_s(), time.monotonic()
             self._children.run([str(self._program), "open", str(count), str(target), str(interval_ns)])
@@ -184,6 +210,74 @@ class Figures:
             used_s, dropped = agent.cpu_s() - cpu_s, agent.counters()["dropped"] - before["dropped"]
             found = tail.count()
             return Burst(count, found, dropped, found / (tail.last_s - began) if found else 0.0, used_s)
+
+    def wanted(self) -> Iterator[str]:
+        """Opens that all reach user space, where no rule matches: the highest rate that nothing is lost at."""
+        burst = self._opens(WANTED, 1)
+        yield (
+            f"opens that a rule wants, {burst.asked:,} at once: {number(burst.rate)}/s made, {burst.dropped:,} lost, "
+            f"{number(burst.found / burst.cpu_s)} tested a CPU second"
+        )
+        for share in (1.0, *SHARES):
+            rate = burst.rate if share == 1.0 else burst.found / burst.cpu_s * share
+            kept = self._opens(int(rate * self._scope.sustained_s), int(1e9 / rate))
+            if not kept.lost:
+                yield (
+                    f"opens that a rule wants, without loss: {number(kept.rate)}/s over {self._scope.sustained_s:g} s, "
+                    f"{kept.cpu_us:.1f} us of agent CPU each"
+                )
+                return
+        yield "opens that a rule wants, without loss: none of the rates tried was kept up with"
+
+    def _opens(self, count: int, interval_ns: int) -> Burst:
+        target = self._files / "target"
+        target.touch()
+        with Agent(self._children, self._rules(_WANTED), self._scratch) as agent:
+            before, cpu_s = agent.counters(), agent.cpu_s()
+            ns = float(self._children.run([str(self._program), "open", str(count), str(target), str(interval_ns)]))
+            self._wait(lambda: agent.counters()["tested"] - before["tested"] >= count)
+            agent.settle()
+            after = agent.counters()
+            found, dropped = after["tested"] - before["tested"], after["dropped"] - before["dropped"]
+            return Burst(count, min(found, count), dropped, 1e9 / ns, agent.cpu_s() - cpu_s)
+
+    def flood(self) -> Iterator[str]:
+        """Opens that match a rule, as fast as they can be made, and now and then one that matters."""
+        flooded = self._files / "flood"
+        flooded.touch()
+        canaries = [self._files / f"canary{index:04}" for index in range(int(self._scope.flood_s / CANARY_S))]
+        for path in canaries:
+            path.touch()
+        lines = Lines()
+        limit = ["-o", f"engine.falco_py.cpu_limit_percent={FLOOD_CPU_PERCENT}"]
+        agent = Agent(self._children, [*self._rules(_FLOOD), *limit], self._scratch, stdout=lines.write_end)
+        lines.start()
+        opened = {}
+        with agent:
+            before, cpu_s, began = agent.counters(), agent.cpu_s(), time.monotonic()
+            flood = self._children.start([str(self._program), "open", str(1 << 40), str(flooded), "0"])
+            for path in canaries:
+                time.sleep(CANARY_S)
+                opened[path.name] = time.monotonic_ns()
+                os.close(os.open(path, os.O_RDONLY))
+            used_s, passed_s = agent.cpu_s() - cpu_s, time.monotonic() - began
+            self._children.stop(flood)
+            agent.settle()
+            after = agent.counters()
+        lines.close()
+        told = {line.rpartition(b"/")[2].strip().decode(): when for when, line in lines.lines if b"/canary" in line}
+        taken = [(when - opened[name]) / 1e6 for name, when in told.items()]
+        offered = sum(after[name] - before[name] for name in ("sent", "shed", "dropped"))
+        yield (
+            f"flood of {number(offered / passed_s)} matching opens/s for {passed_s:.0f} s: {used_s / passed_s:.0%} "
+            f"of a CPU where {FLOOD_CPU_PERCENT}% are allowed, {after['shed'] - before['shed']:,} shed, "
+            f"{after['dropped'] - before['dropped']:,} lost"
+        )
+        yield (
+            f"flood, canaries of a more severe rule: {len(taken)} of {len(canaries)} told, p50 "
+            f"{percentile(taken, 0.5):.1f} ms, most {max(taken, default=0):.1f} ms after the open; drop alerts: "
+            f"{sum(b'syscall event drop' in line for _, line in lines.lines)}"
+        )
 
     def execs(self) -> Iterator[str]:
         count = self._scope.execs
@@ -255,4 +349,4 @@ class Tail:
         self._thread.join()
 
 
-NAMES = ("start", "idle", "latency", "alerts", "execs")
+NAMES = ("start", "idle", "latency", "alerts", "wanted", "flood", "execs")

@@ -47,6 +47,7 @@ def main() -> int:
             "tested": loops[0].events,
             "sent": counters.total_sent,
             "dropped": counters.total_dropped,
+            "shed": counters.total_shed,
         }
         os.write(2, f"{MARK}{json.dumps(told)}\n".encode())
 

@@ -22,13 +22,13 @@ NOTHING = """
   output: acct
   priority: DEBUG
 """
-# Time cannot be tested before an event is told, and this one is past.
+# Time cannot be tested before an event is told, and this one is past. Rules as severe as this are never shed.
 EVERYTHING = """
 - rule: Every call
   desc: every call of the loops is told and tested; none matches
   condition: evt.type in (getppid, open, openat, openat2, read, stat, newfstatat, connect, execve) and evt.rawtime.s = 1
   output: a call
-  priority: DEBUG
+  priority: EMERGENCY
 """
 
 
