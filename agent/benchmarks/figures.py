@@ -38,11 +38,11 @@ _MATCHING = """
 """
 
 
-# What the user is called cannot be tested in the kernel, so that every open is told, and none matches.
+# Time cannot be tested in the kernel, so that every open is told, and none matches.
 _WANTED = """
 - rule: Every open of the benchmark
   desc: opens of files that only the benchmark opens
-  condition: evt.type in (open, openat, openat2) and fd.name startswith {0} and user.name = nobody-is-called-so
+  condition: evt.type in (open, openat, openat2) and fd.name startswith {0} and evt.rawtime.s = 1
   output: opened %fd.name
   priority: EMERGENCY
 """
