@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from tests.rules import rule_errors
 
-from . import DOCS, events, fields, guide, sessions
+from . import DOCS, events, fields, guide, kernel, sessions
 
 
 def main() -> None:
     pages = {
         DOCS / "fields.md": fields.page(),
         DOCS / "events.md": events.page(),
+        DOCS / "kernel.md": kernel.page(),
         guide.PAGE: guide.page(guide.PAGE.read_text()),
         rule_errors.PAGE: rule_errors.page(),
         **{path: sessions.page(path.read_text()) for path in sessions.PAGES},

@@ -11,7 +11,7 @@ import pytest
 from falco_py.events.syscalls import NEVER, ROWS
 from falco_py.fields.catalogue import CATALOGUE, REFUSED
 from falco_py.rules.problems import PHRASES
-from pages import DOCS, events, fields, guide, sessions
+from pages import DOCS, events, fields, guide, kernel, sessions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,10 @@ def test_the_page_of_fields_is_fresh() -> None:
 
 def test_the_page_of_events_is_fresh() -> None:
     assert (DOCS / "events.md").read_text() == events.page(), FRESH
+
+
+def test_the_page_of_the_kernels_filter_is_fresh() -> None:
+    assert (DOCS / "kernel.md").read_text() == kernel.page(), FRESH
 
 
 def test_the_guide_says_what_is_told_today() -> None:
