@@ -160,6 +160,7 @@ int BPF_PROG(falco_sys_exit, struct pt_regs *regs, long ret)
 			break;
 		extract(index, i);
 	}
+	put_left(r, p);
 	send(&events, r, row->class);
 	raise_level();
 	return 0;

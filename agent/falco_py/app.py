@@ -240,6 +240,7 @@ def _watch(
     when it was begun. Raises kernel.host.HostError.
     """
     from .engine.loop import Loop
+    from .engine.narrowing import Narrowing
     from .kernel import host
     from .kernel.learning import Learner
     from .kernel.load import Capture
@@ -263,7 +264,6 @@ def _watch(
     learner = Learner(filters, capture)
     loop = Loop(reader, bundle, table, tell, learner.wasted)
     if accounts is not None:
-        accounts.learner = learner
         accounts.tested = lambda: loop.events
         loop.measure_with(accounts.measure)
     made(loop, reader)
@@ -275,6 +275,9 @@ def _watch(
     try:
         capture.want(wanted_events(bundle))
         capture.filter(filters)
+        if accounts is not None:  # all rules of the plan are tested
+            accounts.generation = capture.generation
+            loop.narrow = Narrowing(bundle, filters.rules, capture.generation).matcher
         capture.attach()
         table.scan()
         log.info(

@@ -31,16 +31,23 @@ others let through.
 """
 _LIMITS = f"""\
 - A call is kept when it could match: what cannot be known (a path with `..`, a string that cannot be read) is kept.
-- A rule may ask for several facts, joined by `and`, `or` and `not`, and becomes at most {MAX_RULE_CLAUSES} alternatives; all
-  rules together become at most {MAX_CLAUSES}. Beyond that the filter becomes looser, and the agent says so.
+- A rule may join facts by `and`, `or` and `not`, and becomes at most {MAX_RULE_CLAUSES} alternatives; all rules
+  together become at most {MAX_CLAUSES}. Beyond that the filter becomes looser, and the agent says so.
 - Of opens both spellings of the path are looked up: that of the file really opened, and that which the process passed,
-  joined to its directory. Paths are compared by {TRIE_KEY_BYTES - 1} bytes, last components by {NAME_KEY_BYTES - 1}; how a path ends, by its last
-  component or by {SUFFIX_BYTES} bytes of that.
+  joined to its directory. Paths are compared by {TRIE_KEY_BYTES - 1} bytes, last components by {NAME_KEY_BYTES - 1}. Of
+  how a path ends, the last component is compared, or {SUFFIX_BYTES} bytes of that.
+- The kernel says which alternatives were left when it told a call, and only their rules are tested in user space, once
+  the same ones came often.
 - What a program, its arguments and its container are is compared from the second call of a kind on: the first is
   tested in user space, and the answer is kept for as long as the process stays the same image in the same control
   group and the thread keeps its name.
 - Programs that start and end are told whatever rules ask: the process table follows them.
 """
+
+_PATHS = (
+    "`fd.name` with `=`, `in`, `startswith`, `endswith`, `glob`, `pmatch`; `fd.directory` with `=`, `in`, "
+    "`startswith`; `fd.filename` with `=`, `in`, `endswith`; none of them under `not`"
+)
 
 
 def page() -> str:
@@ -58,8 +65,7 @@ def _facts() -> str:
     rows = [
         (Fact.RESULT, _fields(RESULT_FIELDS) + "; `fd.num` where the result is the fd", "calls with a result"),
         (Fact.OPEN, _fields(OPEN_FIELDS) + "; `evt.arg.flags contains` `O_CREAT` or `O_TRUNC`", opens),
-        (Fact.PATH, "`fd.name` with `=`, `in`, `startswith`, `endswith`, `glob`, `pmatch`; `fd.directory` with `=`, "
-                    "`in`, `startswith`; `fd.filename` with `=`, `in`, `endswith`; none of them under `not`", opens),
+        (Fact.PATH, _PATHS, opens),
         (Fact.VALUE, "`evt.arg.NAME`: see below", "those below"),
         (Fact.KIND, _fields(KIND_FIELDS), "calls on an fd"),
         (Fact.NUMBER, f"`fd.num`: {exact} each by itself, all others together", "calls on an fd"),

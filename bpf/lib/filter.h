@@ -48,6 +48,13 @@ static __always_inline void vector_and(struct vector *a, struct vector *b)
 		a->w[i] &= b->w[i];
 }
 
+static __always_inline void vector_or(struct vector *a, struct vector *b)
+{
+#pragma unroll
+	for (int i = 0; i < VECTOR_WORDS; i++)
+		a->w[i] |= b->w[i];
+}
+
 static __always_inline void vector_without(struct vector *a, struct vector *b)
 {
 #pragma unroll
@@ -108,12 +115,14 @@ static __always_inline int dropped(struct row *row, struct path_buf *p)
 	return DROP;
 }
 
-/* Whether one of the clauses of `found` is open; what was shed does not count, but is remembered. */
-static __always_inline bool holds(struct path_buf *p, struct vector *found)
+/* The clauses of `found`, if any, hold; of those that were shed it is remembered that one did. */
+static __always_inline void hold(struct path_buf *p, struct vector *found)
 {
+	if (!found)
+		return;
 	if (p->shedding && vector_meets(found, &p->shed))
 		p->lost = 1;
-	return vector_meets(found, &p->open);
+	vector_or(&p->hits, found);
 }
 
 /* Whether a clause is open, or was until it was shed. */
@@ -135,23 +144,22 @@ static __always_inline u32 slot_number(void)
 
 /*
  * The NUL-terminated path at b[start], looked up in place: the room in front takes the length of the key and the slot, which
- * overwrites what stands there.
+ * overwrites what stands there. False when there is no room.
  */
-static __always_inline bool path_hits(struct path_buf *p, u32 start, u32 slot)
+static __always_inline bool look_path_up(struct path_buf *p, u32 start, u32 slot)
 {
-	struct vector *found;
 	u64 at = start;
 	u8 *key;
 
 	if (start < KEY_FRONT)
-		return true;
+		return false;
 	at = bounded(at - KEY_FRONT, 2 * PATH_BYTES);
 	at = clamped(at, PATH_BYTES + SCAN_BYTES);
 	key = &p->b[at];
 	*(u32 *)key = TRIE_KEY_BYTES * 8;
 	key[sizeof(u32)] = slot;
-	found = bpf_map_lookup_elem(&paths, key);
-	return found && holds(p, found);
+	hold(p, bpf_map_lookup_elem(&paths, key));
+	return true;
 }
 
 #define WORD	     sizeof(u64)
@@ -269,12 +277,11 @@ __attribute__((noinline)) int name_lookup(u32 of_file)
 	struct path_buf *p = path_scratch();
 	struct name_key key = { .slot = slot_number() };
 	u64 *words = (u64 *)key.name;
-	struct vector *found;
 	u64 name = 0;
 	u32 len;
 
 	if (!p)
-		return KEEP;
+		return 0;
 	if (of_file)
 		name = name_of_file(p, &len);
 	else
@@ -283,39 +290,36 @@ __attribute__((noinline)) int name_lookup(u32 of_file)
 	for (int i = 0; i < NAME_KEY_BYTES / WORD; i++)
 		words[i] = of_file ? word_of_name(name, i * WORD, len)
 				   : word_of_passed(p, i * WORD, len);
-	found = bpf_map_lookup_elem(&names, &key);
-	return found && holds(p, found) ? KEEP : DROP;
+	hold(p, bpf_map_lookup_elem(&names, &key));
+	return 0;
 }
 
-/* Whether a clause names an end of a last component; `ending`: its characters, the last of them in the highest byte. */
+/* Looks an end of a last component up; `ending`: its characters, the last of them in the highest byte. */
 __attribute__((noinline)) int suffix_lookup(u64 ending)
 {
 	struct path_buf *p = path_scratch();
 	struct name_key key = { .slot = slot_number() };
-	struct vector *found;
 
 	if (!p)
-		return KEEP;
+		return 0;
 	__builtin_memcpy(key.name, &ending, sizeof(ending));
 	key.name[SUFFIX_BYTES] = '/';
-	found = bpf_map_lookup_elem(&names, &key);
-	return found && holds(p, found) ? KEEP : DROP;
+	hold(p, bpf_map_lookup_elem(&names, &key));
+	return 0;
 }
 
 /* `tail`: the last eight characters of a component of `len`, as many as there are in the highest bytes. */
-static __always_inline bool suffix_hits(struct slot *rules, u64 tail, u32 len)
+static __always_inline void look_ends_up(struct slot *rules, u64 tail, u32 len)
 {
 	for (u32 i = 1; i <= SUFFIX_BYTES; i++) {
 		u64 ending = tail >> 8 * (SUFFIX_BYTES - i);
 
-		if (i <= len && rules->suffix_lengths >> (i - 1) & 1 &&
-		    may_be_named(rules, ending) && suffix_lookup(ending))
-			return true;
+		if (i <= len && rules->suffix_lengths >> (i - 1) & 1 && may_be_named(rules, ending))
+			suffix_lookup(ending);
 	}
-	return false;
 }
 
-/* Whether a clause names the last component or its end, of the passed path or of the file's. */
+/* The last component and how it ends, of the passed path and of the file. Whether something that is open hits. */
 static __always_inline bool name_hits(struct path_buf *p, struct slot *rules)
 {
 	u32 len = p->end - p->last;
@@ -323,28 +327,25 @@ static __always_inline bool name_hits(struct path_buf *p, struct slot *rules)
 
 	if (!meets(p, &rules->named))
 		return false;
-	if (len < NAME_KEY_BYTES && may_be_named(rules, word_of_passed(p, 0, len)) &&
-	    name_lookup(false))
-		return true;
-	if (rules->suffix_lengths) {
-		u64 tail = len < WORD ? word_of_passed(p, 0, len) << 8 * ((WORD - len) & 7)
-				      : word_at(p, p->end - WORD);
-
-		if (suffix_hits(rules, tail, len))
-			return true;
+	if (len < NAME_KEY_BYTES && may_be_named(rules, word_of_passed(p, 0, len)))
+		name_lookup(false);
+	if (rules->suffix_lengths)
+		look_ends_up(rules,
+			     len < WORD ? word_of_passed(p, 0, len) << 8 * ((WORD - len) & 7)
+					: word_at(p, p->end - WORD),
+			     len);
+	if (p->file) {
+		name = name_of_file(p, &len);
+		if (len < NAME_KEY_BYTES && may_be_named(rules, word_of_name(name, 0, len)))
+			name_lookup(true);
+		if (rules->suffix_lengths)
+			look_ends_up(rules,
+				     len < WORD
+					     ? word_of_name(name, 0, len) << 8 * ((WORD - len) & 7)
+					     : WORD_OF(name + len - WORD),
+				     len);
 	}
-	if (!p->file)
-		return false;
-	name = name_of_file(p, &len);
-	if (rules->suffix_lengths) {
-		u64 tail = len < WORD ? word_of_name(name, 0, len) << 8 * ((WORD - len) & 7)
-				      : WORD_OF(name + len - WORD);
-
-		if (suffix_hits(rules, tail, len))
-			return true;
-	}
-	return len < NAME_KEY_BYTES && may_be_named(rules, word_of_name(name, 0, len)) &&
-	       name_lookup(true);
+	return vector_meets(&p->hits, &p->open);
 }
 
 /* Whether the passed path is the one at b[start], both of `len` characters. */
@@ -378,13 +379,6 @@ static __always_inline u64 base_of(struct record *r, struct row *row, struct pat
 		return working_directory(p->task);
 	dir = file_of(dirfd);
 	return dir ? path_of(dir) : 0;
-}
-
-static __always_inline void vector_or(struct vector *a, struct vector *b)
-{
-#pragma unroll
-	for (int i = 0; i < VECTOR_WORDS; i++)
-		a->w[i] |= b->w[i];
 }
 
 /* The clauses that the first component in path_buf.top leaves open. */
@@ -474,8 +468,11 @@ static __always_inline enum tops filter_tops(struct path_buf *p, u32 slot)
 										       : TOPS_NAMES;
 }
 
-/* Whether a clause holds for the path of the file or for the path as passed, joined to its directory. Global as above. */
-__attribute__((noinline)) int paths_hit(void)
+/*
+ * The path of the file and the path as passed, joined to its directory. False when one of them cannot be told. Global as
+ * above.
+ */
+__attribute__((noinline)) int look_paths_up(void)
 {
 	struct path_buf *p = path_scratch();
 	u32 slot = slot_number();
@@ -483,27 +480,27 @@ __attribute__((noinline)) int paths_hit(void)
 	int walked;
 
 	if (!p)
-		return true;
+		return false;
 	if (p->file) {
 		walked = walk_from(path_of((void *)p->file));
 		if (walked & (WALK_FAILED | WALK_CUT | WALK_DETACHED))
-			return true;
+			return false;
 		start = walked & WALK_START;
 		p->b[PATH_BYTES] = 0;
-		if (path_hits(p, start, slot))
-			return true;
-		if (!p->base && same_path(p, start, p->end - PASSED_AT))
+		if (!look_path_up(p, start, slot))
 			return false;
+		if (!p->base && same_path(p, start, p->end - PASSED_AT))
+			return true;
 	}
 	if (!p->base)
-		return path_hits(p, PASSED_AT, slot);
+		return look_path_up(p, PASSED_AT, slot);
 	walked = walk_from(p->base);
 	if (walked & (WALK_FAILED | WALK_CUT | WALK_DETACHED))
-		return true;
+		return false;
 	p->b[PATH_BYTES] = '/';
 	start = walked & WALK_START;
 	/* "/" ends in its slash already */
-	return path_hits(p, start == PATH_BYTES - 1 ? PATH_BYTES : start, slot);
+	return look_path_up(p, start == PATH_BYTES - 1 ? PATH_BYTES : start, slot);
 }
 
 static __always_inline u32 result_class(s64 ret)
@@ -745,6 +742,7 @@ __attribute__((noinline)) int open_filter(u32 row_index, u32 asked)
 			decided = p->base != 0;
 		}
 	}
+	p->hits = (struct vector){};
 	tops_say = decided ? filter_tops(p, slot) : TOPS_PATHS;
 	if (tops_say == TOPS_NONE)
 		return dropped(row, p);
@@ -755,15 +753,17 @@ __attribute__((noinline)) int open_filter(u32 row_index, u32 asked)
 		left_of_task();
 	if (!asks_more(p))
 		return dropped(row, p);
-	if (!decided || (tops_say == TOPS_PATHS && paths_hit()))
+	if (!decided || (tops_say == TOPS_PATHS && !look_paths_up()))
 		return KEEP;
-	/* what the task left may be other clauses than the name hit */
-	return name_hits(p, rules) ? KEEP : dropped(row, p);
+	if (tops_say == TOPS_PATHS || p->shedding)
+		name_hits(p, rules);
+	vector_and(&p->open, &p->hits);
+	return vector_any(&p->open) ? KEEP : dropped(row, p);
 }
 
 /*
  * Whether some rule could match a call. Cheap first: event type, result, flags, argument; what an fd is; who does it; what is
- * shed; the path of an open. `p` has the task and its process id.
+ * shed; the path of an open. `p` has the task and its process id, and gets the clauses that are left.
  */
 static __always_inline int call_filter(struct record *r, struct row *row, struct path_buf *p,
 				       u32 row_index)
@@ -805,6 +805,22 @@ static __always_inline int call_filter(struct record *r, struct row *row, struct
 	if (!by_path || vector_meets(&p->open, &rules->any_path))
 		return KEEP;
 	return open_filter(row_index, asked);
+}
+
+/* Why a call is told. */
+static __always_inline void put_left(struct record *r, struct path_buf *p)
+{
+	struct left left = { .generation = control.generation, .clauses = p->open };
+	u32 words = 0;
+
+	if (record_full(r))
+		return;
+#pragma unroll
+	for (int i = 0; i < VECTOR_WORDS; i++)
+		if (left.clauses.w[i])
+			words = i + 1;
+	__builtin_memcpy(item_data(r), &left, sizeof(left));
+	item_close(r, sizeof(left.generation) + words * WORD, ITEM_LEFT, 0);
 }
 
 #endif

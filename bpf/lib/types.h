@@ -37,6 +37,7 @@ enum item_tag {
 	ITEM_DIR,
 	ITEM_NULL,
 	ITEM_FACTS,
+	ITEM_LEFT, /* the clauses on whose account a call is told: see struct left */
 };
 
 #define ITEM_CUT 1
@@ -241,12 +242,18 @@ struct record {
 /* A set of clauses, see below. */
 #define VECTOR_WORDS 8 /* 512 clauses */
 
-/* The first component of a path; longer ones are not decided. */
-#define TOP_BYTES 32
-
 struct vector {
 	u64 w[VECTOR_WORDS];
 };
+
+/* As a record ends: the set of rules that the numbers are of, and the clauses that were left, as far as there are any. */
+struct left {
+	u64 generation;
+	struct vector clauses;
+};
+
+/* The first component of a path; longer ones are not decided. */
+#define TOP_BYTES 32
 
 /* `left`: the clauses that paths with this first component can meet; `placed`: those of them that name whole paths or prefixes. */
 struct top_entry {
@@ -292,6 +299,7 @@ struct path_buf {
 	u32 lost;
 	struct vector shed;
 	struct vector open; /* the clauses that can hold yet */
+	struct vector hits; /* those that a path or a last component was found for */
 };
 
 /*

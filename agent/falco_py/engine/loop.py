@@ -77,6 +77,7 @@ class Loop:
         self.table = table
         self.emit = emit
         self.wasted = wasted
+        self.narrow: Callable[[str, bytes, Any], Any] | None = None  # see Narrowing.matcher
         self.duties: list[Callable[[], None]] = []  # called at each turn, between two batches
         self.stop = False
         self.events = 0
@@ -117,7 +118,7 @@ class Loop:
         """Handles records in the order of time."""
         matchers = self.bundle.matchers
         native, compat = self.source.native, self.source.compat
-        table = self.table
+        table, narrow = self.table, self.narrow
         offset = clock.boot_to_epoch_ns()
         self.records += len(batch)
         for header, payload in batch:
@@ -152,6 +153,8 @@ class Loop:
                 event.process = process if process is not None else table.get(header)
                 event.table = table
                 event.life = life
+                if narrow is not None and kind == KIND_SYSCALL:
+                    matcher = narrow(name, payload, matcher)
                 event.socket_names = self._socket_names
                 if self.events < self._next_measured:
                     self._test(event, matcher)

@@ -21,6 +21,7 @@
 #define ITEM_FD	     6
 #define ITEM_DIR     7
 #define ITEM_NULL    8
+#define ITEM_LEFT    10
 #define ITEM_CUT     1 /* of an item's flags */
 
 #define FD_SOCK	     1
@@ -431,6 +432,24 @@ static PyObject *items_first(PyObject *module, PyObject *payload)
 	return PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload) + sizeof(item), item.size);
 }
 
+static PyObject *items_left(PyObject *module, PyObject *payload)
+{
+	Py_ssize_t at = 0, start = 0;
+	struct item item = { 0 }, last = { 0 };
+
+	(void)module;
+	if (!is_bytes(payload))
+		return NULL;
+	while (next_item((uint8_t *)PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), &at,
+			 &item)) {
+		last = item;
+		start = at - item.size;
+	}
+	if (last.tag != ITEM_LEFT || last.size < sizeof(uint64_t))
+		Py_RETURN_NONE;
+	return PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload) + start, last.size);
+}
+
 /* NUL-separated strings; the last may lack its NUL when it was cut. */
 static PyObject *strings(const char *raw, Py_ssize_t len)
 {
@@ -567,6 +586,8 @@ static PyObject *items_exec(PyObject *module, PyObject *const *args, Py_ssize_t 
 static PyMethodDef methods[] = {
 	{ "split", items_split, METH_O, "split(payload) -> (tag, flags, bytes) of each item" },
 	{ "first", items_first, METH_O, "first(payload) -> bytes of the first item, or none" },
+	{ "left", items_left, METH_O,
+	  "left(payload) -> why a call was told, the last item (struct left), or None" },
 	{ "strings", items_strings, METH_O, "strings(raw) -> a tuple of NUL-separated strings" },
 	{ "exec", (PyCFunction)(void (*)(void))items_exec, METH_FASTCALL,
 	  "exec(type, payload) -> a record of an exec as `type`; None: it holds no facts" },

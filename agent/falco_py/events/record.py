@@ -23,6 +23,7 @@ FLAG_COMPAT = 1  # a 32-bit system call
 FLAG_CUT = 2  # the record did not hold everything
 
 ITEM_VALUE, ITEM_STRING, ITEM_PATH, ITEM_DATA, ITEM_SOCKADDR, ITEM_FD, ITEM_DIR, ITEM_NULL, ITEM_FACTS = range(1, 10)
+ITEM_LEFT = 10
 ITEM_CUT = 1  # item flag: the value was longer
 
 IpAddress = IPv4Address | IPv6Address
@@ -287,6 +288,12 @@ def decode_fd(raw: bytes) -> Fd | None:
     if fd is not None and fd.sock is not None:  # still the bytes of its facts
         return fd._replace(sock=_decode_sock(cast("bytes", fd.sock)))
     return fd
+
+
+def clauses_left(payload: bytes) -> tuple[int, int] | None:
+    """Of a system call: the generation of the filter's tables, and the clauses on whose account it is told, as bits."""
+    raw = _items.left(payload)
+    return None if raw is None else (int.from_bytes(raw[:8], sys.byteorder), int.from_bytes(raw[8:], sys.byteorder))
 
 
 def decode_value(raw: bytes) -> int | None:

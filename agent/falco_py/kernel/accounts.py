@@ -11,14 +11,13 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from .calls import call_of
+from ..events.record import clauses_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..events.event import Event
     from ..rules.bundle import Rule
-    from .learning import Learner
     from .pushdown import Plan
 
 EVERY = 4096  # events from one that is measured to the next, on average, on a machine that had many
@@ -35,7 +34,7 @@ class Accounts:
 
     def __init__(self, plan: Plan, rules: Sequence[Rule]) -> None:
         self.plan = plan
-        self.learner: Learner | None = None
+        self.generation = 0  # of the plan in the kernel (load.Capture)
         self.started = time.monotonic()
         self.tested: Callable[[], int] = lambda: self.measured
         self.measured = 0
@@ -73,10 +72,11 @@ class Accounts:
         return self._random(1, 2 * min(EVERY, 1 + event.num // WHOLE))
 
     def rules_of(self, event: Event) -> tuple[str, ...]:
-        """The rules on whose account the kernel told of a system call."""
-        left = self.plan.left(call_of(event))
-        if self.learner is not None:
-            left = left & self.learner.left_of(event) or left  # nothing: the kernel had not learnt of it yet
+        """The rules on whose account the kernel told of a system call; none when the record does not say."""
+        told = clauses_left(event.payload)
+        if told is None or told[0] != self.generation:
+            return ()
+        left = told[1]
         rules = self._of_clauses.get(left)
         if rules is None:
             if len(self._of_clauses) >= _MAX_SETS:

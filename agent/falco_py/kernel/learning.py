@@ -52,15 +52,6 @@ class Learner:
         if self._left is not None:
             self._learn_process(event, self._left)
 
-    def left_of(self, event: Event) -> int:
-        """The clauses that the kernel's entries of the event's name and process leave, once they are there."""
-        name = event.header.comm
-        left = self._names.get(name, EVERY_CLAUSE)
-        learnt = getattr(event.process, "learnt", None)
-        if learnt is not None and learnt[0] == (self.capture.generation, event.header.cgroup, name):
-            left &= learnt[1]
-        return left
-
     def _name_bits(self, name: bytes) -> int:
         bits = self._names.get(name)
         return self.plan.name_bits(name) if bits is None else bits
@@ -70,18 +61,17 @@ class Learner:
         stamp = self.capture.generation, header.cgroup, header.comm
         last = process.learnt
         if last is not None:
-            if last[0][0] != self.capture.generation:
+            if last[0] != self.capture.generation:
                 process.learnings = 0  # other rules
-            elif last[0] == stamp:
+            elif last == stamp:
                 return
         if process.learnings >= MAX_LEARNT or process.start != header.start or process.exec_id != header.exec_id:
             return
-        process.learnt = stamp, EVERY_CLAUSE
+        process.learnt = stamp
         process.learnings += 1
         if not process.exepath:
             return  # not known yet
         bits = left(event) & self._name_bits(header.comm)
-        process.learnt = stamp, bits
         entry = _ENTRY.pack(
             header.start, header.exec_id, header.cgroup, header.comm, self.capture.generation, 0
         ) + pack_vector(bits)

@@ -68,7 +68,8 @@ class Rule:
 class Bundle:
     """`matchers`: for each event type that some rule runs on, the function that tests them (see compiler).
 
-    `source`: the Python of the matchers. `uses`: the fields that conditions and outputs of the rules read.
+    `source`: the Python of the matchers. `uses`: the fields that conditions and outputs of the rules read. `narrowed`
+    gives the function for an event type that tests only the rules of these names, None when none of them can match.
     """
 
     rules: tuple[Rule, ...]
@@ -78,6 +79,7 @@ class Bundle:
     matchers: Mapping[str, Callable[[Any], Any]]
     source: Mapping[str, str]
     uses: frozenset[str] = field(default_factory=frozenset)
+    narrowed: Callable[[str, frozenset[str]], Callable[[Any], Any] | None] = lambda _event, _names: None
 
 
 class Default:
@@ -458,6 +460,12 @@ class Loader:
             made = self.compiler.matcher(event, by_type[event], every)
             if made is not None:
                 source[event], matchers[event] = made
+        compiler = self.compiler
+
+        def narrowed(event: str, names: frozenset[str]) -> Callable[[Any], Any] | None:
+            made = compiler.matcher(event, [rule for rule in by_type.get(event, ()) if rule.name in names], every)
+            return None if made is None else made[1]
+
         return Bundle(
             rules=tuple(rules),
             warnings=self.problems.warnings,
@@ -466,6 +474,7 @@ class Loader:
             matchers=matchers,
             source=source,
             uses=frozenset(name for rule in rules for name in self._uses(rule)),
+            narrowed=narrowed,
         )
 
     def _uses(self, rule: Rule) -> set[str]:

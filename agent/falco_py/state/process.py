@@ -160,9 +160,7 @@ class Process:
     container: Any
     exited: bool
     exec_id: int  # of the image (record.Header), UNKNOWN until an event tells it
-    learnt: (
-        tuple[Any, ...] | None
-    )  # what the kernel's entry of it was last made for, and what it says (kernel.learning)
+    learnt: tuple[Any, ...] | None  # what the kernel's entry of it was last made for (kernel.learning)
     learnings: int
     synced: tuple[Any, ...] | None  # the part of the last header that was compared with this entry
 

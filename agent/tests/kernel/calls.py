@@ -41,7 +41,7 @@ PATHS = (
 )
 
 
-def _item(tag: int, raw: bytes) -> bytes:
+def item(tag: int, raw: bytes) -> bytes:
     return struct.pack("=HBB", len(raw), tag, 0) + raw
 
 
@@ -77,7 +77,7 @@ def event(
         flags = _FD_FILE if num >= 0 else 0
         mode = REGULAR if num >= 0 else 0
         facts = _FD.pack(num, mode, 0, flags, 8 << 20 | 1, 0xEF53, 77, args.get(1, 0), 0x1D)
-        payload += _item(ITEM_FD, facts + (path.encode() if num >= 0 else b""))
+        payload += item(ITEM_FD, facts + (path.encode() if num >= 0 else b""))
     for _, op in row.kernel_params:
         payload += _of_op(op, args, path)
     made = Event(row, header(name, ret, comm), payload, 1, 1_700_000_000 * SECOND_NS)
@@ -120,7 +120,7 @@ class Connection(NamedTuple):
 def connected(name: str, ret: int, comm: bytes, to: Connection, owner: Owner) -> Event:
     row = ROWS[name]
     facts = _FD.pack(ret if name != "connect" else 3, _MODE_SOCKET, 0, _FD_FILE | _SOCK_FLAG, 1, 0, 77, 0, 0)
-    payload = _item(ITEM_FD, facts + to.raw(name == "connect"))
+    payload = item(ITEM_FD, facts + to.raw(name == "connect"))
     for _, op in row.kernel_params:
         payload += _of_op(op, {}, "")
     made = Event(row, header(name, ret, comm), payload, 1, 1_700_000_000 * SECOND_NS)
@@ -145,15 +145,15 @@ def random_connection(luck: random.Random) -> Connection:
 
 def _of_op(op: Kernel, args: dict[int, int], path: str) -> bytes:
     if op.op == Op.PATH:
-        return _item(ITEM_PATH, path.encode()) + _item(ITEM_DIR, b"/root")
+        return item(ITEM_PATH, path.encode()) + item(ITEM_DIR, b"/root")
     if op.op != Op.VALUE:
-        return _item(ITEM_NULL, b"")
+        return item(ITEM_NULL, b"")
     value = args.get(op.arg, 0)
     if op.a and op.a < 8:
         value &= (1 << 8 * op.a) - 1
         if op.b and value >> (8 * op.a - 1):
             value -= 1 << 8 * op.a
-    return _item(ITEM_VALUE, struct.pack("=q", value - (1 << 64) if value >> 63 else value))
+    return item(ITEM_VALUE, struct.pack("=q", value - (1 << 64) if value >> 63 else value))
 
 
 def call(name: str, ret: int, args: dict[int, int], path: str, comm: bytes, process: int | None) -> Call:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from falco_py.engine.narrowing import names_of
 from falco_py.events.event import Event
-from falco_py.events.record import KIND_SYSCALL, Header
+from falco_py.events.record import KIND_SYSCALL, Header, clauses_left
 from falco_py.events.syscalls import ROWS
 from falco_py.events.text import find_param
 from falco_py.kernel import pushdown
@@ -449,7 +450,7 @@ def test_what_matches_is_told_by_the_kernel(capture: Capture, tmp_path: Path) ->
     files = tree(tmp_path)
     table = ProcessTable()
     table.scan()
-    asked = hit = told = 0
+    asked = hit = told = narrowed = 0
     for seed in range(130):
         luck = random.Random(seed)
         made = bundle(
@@ -472,6 +473,11 @@ def test_what_matches_is_told_by_the_kernel(capture: Capture, tmp_path: Path) ->
                 if not matched(made, event):
                     learner.wasted(event)
         under = under_filter(capture, jobs, table, tmp_path)
+        for event in under:
+            generation, left = clauses_left(event.payload) or (-1, 0)
+            assert generation == capture.generation
+            assert set(matched(made, event)) <= names_of(filters.rules, left), (seed, key(event))
+            narrowed += len(names_of(filters.rules, left)) < len(made.rules)
         kept = Counter(key(event) for event in under)
         asked, hit, told = asked + len(whole), hit + sum(wanted.values()), told + len(under)
         missing = wanted - kept
@@ -479,6 +485,7 @@ def test_what_matches_is_told_by_the_kernel(capture: Capture, tmp_path: Path) ->
     assert asked > 2000
     assert hit > 300
     assert told < asked * 0.95
+    assert narrowed > 100
 
 
 @pytest.mark.live
