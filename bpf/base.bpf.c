@@ -194,9 +194,10 @@ SEC("tp_btf/sched_process_fork")
 int BPF_PROG(falco_fork, struct task_struct *parent, struct task_struct *child)
 {
 	struct fork_facts f = {};
+	struct pid_namespace *ns;
 	struct record *r;
-	struct pid *pid;
 	u32 level;
+	u64 pid;
 
 	if (BPF_CORE_READ(child, tgid) == BPF_CORE_READ(parent, tgid))
 		return 0;
@@ -204,12 +205,13 @@ int BPF_PROG(falco_fork, struct task_struct *parent, struct task_struct *child)
 	if (!r)
 		return 0;
 	fill_header(r, KIND_FORK, 0);
-	pid = BPF_CORE_READ(child, thread_pid);
-	level = BPF_CORE_READ(pid, level);
+	pid = (u64)BPF_CORE_READ(child, thread_pid);
+	level = READ_AT(struct pid, pid, level);
+	ns = (void *)pidns_of(pid, level);
 	f.pid = BPF_CORE_READ(child, tgid);
 	f.vpid = number_at(pid, level);
 	f.ppid = BPF_CORE_READ(child, real_parent, tgid);
-	f.pidns = BPF_CORE_READ(read_upid(pid, level).ns, ns.inum);
+	f.pidns = BPF_CORE_READ(ns, ns.inum);
 	f.start = BPF_CORE_READ(child, start_boottime);
 	f.pstart = BPF_CORE_READ(child, real_parent, group_leader, start_boottime);
 	f.cgroup = cgroup_token((u64)child);

@@ -270,6 +270,7 @@ def _watch(
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         loop.stop = True
+        reader.wake()
 
     handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

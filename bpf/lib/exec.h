@@ -101,6 +101,7 @@ __attribute__((noinline)) int exec_facts(u32 at)
 	struct file *file = BPF_CORE_READ(mm, exe_file);
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
 	struct exec_facts f = {};
+	struct pid_namespace *ns;
 	struct inode *inode;
 	u32 level;
 	u8 layer;
@@ -129,10 +130,10 @@ __attribute__((noinline)) int exec_facts(u32 at)
 	f.suid = BPF_CORE_READ(cred, suid.val);
 	f.fsuid = BPF_CORE_READ(cred, fsuid.val);
 	f.tty = terminal(signal);
-	f.sid = number_at(BPF_CORE_READ(signal, pids[PIDTYPE_SID]), level);
-	f.pgid = number_at(BPF_CORE_READ(signal, pids[PIDTYPE_PGID]), 0);
-	f.vpgid = number_at(BPF_CORE_READ(signal, pids[PIDTYPE_PGID]), level);
-	struct pid_namespace *ns = read_upid(pid, level).ns;
+	f.sid = number_at((u64)BPF_CORE_READ(signal, pids[PIDTYPE_SID]), level);
+	f.pgid = number_at((u64)BPF_CORE_READ(signal, pids[PIDTYPE_PGID]), 0);
+	f.vpgid = number_at((u64)BPF_CORE_READ(signal, pids[PIDTYPE_PGID]), level);
+	ns = (void *)pidns_of((u64)pid, level);
 	f.pidns = BPF_CORE_READ(ns, ns.inum);
 	f.pidns_start = BPF_CORE_READ(ns, child_reaper, start_boottime);
 	f.exe_dev = BPF_CORE_READ(inode, i_sb, s_dev);

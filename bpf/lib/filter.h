@@ -674,7 +674,6 @@ static __always_inline struct vector *left_of_process(struct path_buf *p, u64 *c
 {
 	struct process_entry *entry = bpf_map_lookup_elem(&processes, &p->pid);
 	u64 task = p->task;
-	u64 leader;
 
 	if (!entry || entry->generation != control.generation)
 		return NULL;
@@ -682,8 +681,7 @@ static __always_inline struct vector *left_of_process(struct path_buf *p, u64 *c
 		return NULL;
 	if (entry->exec_id != READ_AT(struct task_struct, task, self_exec_id))
 		return NULL;
-	leader = (u64)READ_AT(struct task_struct, task, group_leader);
-	if (entry->start != READ_AT(struct task_struct, leader, start_boottime))
+	if (entry->start != start_of(task))
 		return NULL;
 	return entry->cgroup == cgroup_token(task) ? &entry->left : NULL;
 }

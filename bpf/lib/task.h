@@ -6,31 +6,39 @@
 
 #include "record.h"
 
-static __always_inline struct upid read_upid(struct pid *pid, u32 level)
+/* Address of the upid of `pid` in the pid namespace at `level`. */
+static __always_inline u64 upid_at(u64 pid, u32 level)
 {
-	struct upid upid = {};
-	u64 at = (u64)__builtin_preserve_access_index(&pid->numbers[0]);
-
-	bpf_probe_read_kernel(&upid, sizeof(upid),
-			      (void *)(at + level * bpf_core_type_size(struct upid)));
-	return upid;
+	return pid + bpf_core_field_offset(struct pid, numbers) +
+	       level * bpf_core_type_size(struct upid);
 }
 
 /* The number of `pid` in the pid namespace at `level`, the namespace that `pid` itself lives in when deeper. */
-static __always_inline s32 number_at(struct pid *pid, u32 level)
+static __always_inline s32 number_at(u64 pid, u32 level)
 {
-	u32 own = BPF_CORE_READ(pid, level);
-
-	if (!pid)
+	if (!pid || level > READ_AT(struct pid, pid, level))
 		return 0;
-	if (level > own)
-		return 0;
-	return read_upid(pid, level).nr;
+	return READ_AT(struct upid, upid_at(pid, level), nr);
 }
 
-static __always_inline u32 pidns_level(struct task_struct *task)
+static __always_inline u32 pidns_level(u64 task)
 {
-	return BPF_CORE_READ(task, thread_pid, level);
+	u64 pid = (u64)READ_AT(struct task_struct, task, thread_pid);
+
+	return READ_AT(struct pid, pid, level);
+}
+
+/* The pid namespace at `level` that `pid` has a number in. */
+static __always_inline u64 pidns_of(u64 pid, u32 level)
+{
+	return (u64)READ_AT(struct upid, upid_at(pid, level), ns);
+}
+
+static __always_inline u64 start_of(u64 task)
+{
+	u64 leader = (u64)READ_AT(struct task_struct, task, group_leader);
+
+	return READ_AT(struct task_struct, leader, start_boottime);
 }
 
 /*
@@ -61,11 +69,12 @@ static __always_inline u64 cgroup_token(u64 task)
 
 static __always_inline void fill_header(struct record *r, u16 kind, s64 ret)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
-	const struct cred *cred = BPF_CORE_READ(task, cred);
-	u64 ids = bpf_get_current_pid_tgid();
+	u64 task = bpf_get_current_task();
+	u64 leader = (u64)READ_AT(struct task_struct, task, group_leader);
+	u64 parent = (u64)READ_AT(struct task_struct, task, real_parent);
+	u64 proxy = (u64)READ_AT(struct task_struct, task, nsproxy);
+	u64 mounts = (u64)READ_AT(struct nsproxy, proxy, mnt_ns);
+	u64 cred = (u64)READ_AT(struct task_struct, task, cred);
 	u32 level = pidns_level(task);
 
 	__builtin_memset(&r->h, 0, sizeof(r->h));
@@ -74,22 +83,22 @@ static __always_inline void fill_header(struct record *r, u16 kind, s64 ret)
 	r->h.ts = bpf_ktime_get_boot_ns();
 	r->h.ret = ret;
 	r->h.cpu = bpf_get_smp_processor_id();
-	r->h.pid = ids >> 32;
-	r->h.tid = ids;
-	r->h.ppid = BPF_CORE_READ(parent, tgid);
-	r->h.uid = BPF_CORE_READ(cred, euid.val);
-	r->h.gid = BPF_CORE_READ(cred, egid.val);
-	r->h.vpid = number_at(BPF_CORE_READ(leader, thread_pid), level);
-	r->h.vtid = number_at(BPF_CORE_READ(task, thread_pid), level);
-	r->h.mntns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
-	r->h.start = BPF_CORE_READ(leader, start_boottime);
-	r->h.pstart = BPF_CORE_READ(parent, group_leader, start_boottime);
-	r->h.cgroup = cgroup_token((u64)task);
+	r->h.pid = READ_AT(struct task_struct, task, tgid);
+	r->h.tid = READ_AT(struct task_struct, task, pid);
+	r->h.ppid = READ_AT(struct task_struct, parent, tgid);
+	r->h.uid = READ_AT(struct cred, cred, euid.val);
+	r->h.gid = READ_AT(struct cred, cred, egid.val);
+	r->h.vpid = number_at((u64)READ_AT(struct task_struct, leader, thread_pid), level);
+	r->h.vtid = number_at((u64)READ_AT(struct task_struct, task, thread_pid), level);
+	r->h.mntns = READ_AT(struct mnt_namespace, mounts, ns.inum);
+	r->h.start = READ_AT(struct task_struct, leader, start_boottime);
+	r->h.pstart = start_of(parent);
+	r->h.cgroup = cgroup_token(task);
 	bpf_get_current_comm(&r->h.comm, sizeof(r->h.comm));
-	r->h.cap_effective = CRED_CAPS(cred, cap_effective);
-	r->h.cap_permitted = CRED_CAPS(cred, cap_permitted);
-	r->h.cap_inheritable = CRED_CAPS(cred, cap_inheritable);
-	r->h.exec_id = BPF_CORE_READ(task, self_exec_id);
+	r->h.cap_effective = CRED_CAPS((void *)cred, cap_effective);
+	r->h.cap_permitted = CRED_CAPS((void *)cred, cap_permitted);
+	r->h.cap_inheritable = CRED_CAPS((void *)cred, cap_inheritable);
+	r->h.exec_id = READ_AT(struct task_struct, task, self_exec_id);
 }
 
 #endif

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..state.processes import ProcessTable
 
 DRAIN_PAUSE_S = 0.005  # wake-ups cost more than records: after a batch let some gather
-IDLE_WAIT_S = 0.25
+IDLE_WAIT_S = 1.0
 HOUSEKEEPING_NS = 1_000_000_000
 _AFTER_FAILURE = 1 << 16  # events without a measurement when one failed
 _PENDING_BYTES = 1 << 20  # more than this is waiting: no pause

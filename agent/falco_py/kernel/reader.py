@@ -8,6 +8,7 @@ wait for the next batch. Invariant: no record is handed over twice or lost here.
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from typing import TYPE_CHECKING, cast
@@ -34,6 +35,8 @@ class Reader:
         self._poll = select.epoll()
         self._poll.register(capture.events_fd, select.EPOLLIN)
         self._poll.register(capture.life_fd, select.EPOLLIN)
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll.register(self._wake, select.EPOLLIN)
 
     def batch(self) -> list[Record]:
         """The records that are ready; empty when there are none."""
@@ -56,10 +59,14 @@ class Reader:
         return ready
 
     def wait(self, timeout_s: float) -> None:
-        """Sleeps until a record is ready or `timeout_s` has passed."""
+        """Sleeps until a record is ready, `wake` was called or `timeout_s` has passed."""
         if self._held or self._life.pending() or self._events.pending():
             return
         self._poll.poll(timeout_s)
+
+    def wake(self) -> None:
+        """From now on `wait` returns at once; for signal handlers."""
+        os.eventfd_write(self._wake, 1)
 
     def backlog(self) -> int:
         """Bytes of system calls not yet read."""
@@ -81,6 +88,7 @@ class Reader:
 
     def close(self) -> None:
         self._poll.close()
+        os.close(self._wake)
 
 
 def _time(record: Record) -> int:

@@ -29,7 +29,8 @@ KEEP_DEAD_NS = 5_000_000_000  # events of a process may be read after its exit
 ANCESTORS_MAX = 64
 _FACTS: Final = 8  # from `ppid` on a header says who the process is, not what it did and when
 _SWEEP_EVERY_NS = 1_000_000_000
-_SWEEP_STEP = 256
+_SWEEP_LEAST = 16  # entries a second; of a large table so many that all are looked at once in _SWEEP_ROUND_S
+_SWEEP_ROUND_S = 60
 
 
 @dataclass(slots=True)
@@ -231,12 +232,13 @@ class ProcessTable:
         self._swept_ns = now_boot_ns
         if not self._sweep:
             self._sweep = list(self._by_pid)
-        for pid in self._sweep[-_SWEEP_STEP:]:
+        step = max(_SWEEP_LEAST, len(self._by_pid) // _SWEEP_ROUND_S)
+        for pid in self._sweep[-step:]:
             process = self._by_pid.get(pid)
             if process is not None and not process.exited and not os.path.exists(f"{self.proc}/{pid}"):
                 self.counters.lost_exits += 1
                 self._bury(process, now_boot_ns)
-        del self._sweep[-_SWEEP_STEP:]
+        del self._sweep[-step:]
 
     # -- inside -------------------------------------------------------------------------------------------------
 

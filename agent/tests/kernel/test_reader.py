@@ -98,3 +98,13 @@ def test_nothing_is_lost_or_told_twice(rings: Any) -> None:
     assert names(source.batch()) == [b"later", b"e"]
     assert source.batch() == []
     source.close()
+
+
+def test_waiting_ends_at_once_when_it_was_waked(rings: Any) -> None:
+    source = Reader(rings)
+    source.wake()
+    began = time.monotonic()
+    source.wait(60)
+    source.wait(60)
+    assert time.monotonic() - began < 30
+    source.close()
