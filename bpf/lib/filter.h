@@ -137,9 +137,9 @@ static __always_inline bool meets(struct path_buf *p, struct vector *clauses)
 	return vector_meets(&p->open, clauses) || (p->shedding && vector_meets(&p->shed, clauses));
 }
 
-static __always_inline u32 slot_number(void)
+static __always_inline u32 slot_of(struct path_buf *p)
 {
-	return control.generation & (SLOTS - 1);
+	return p->generation & (SLOTS - 1);
 }
 
 /*
@@ -275,13 +275,14 @@ static __always_inline u64 name_of_file(struct path_buf *p, u32 *len)
 __attribute__((noinline)) int name_lookup(u32 of_file)
 {
 	struct path_buf *p = path_scratch();
-	struct name_key key = { .slot = slot_number() };
+	struct name_key key = {};
 	u64 *words = (u64 *)key.name;
 	u64 name = 0;
 	u32 len;
 
 	if (!p)
 		return 0;
+	key.slot = slot_of(p);
 	if (of_file)
 		name = name_of_file(p, &len);
 	else
@@ -298,10 +299,11 @@ __attribute__((noinline)) int name_lookup(u32 of_file)
 __attribute__((noinline)) int suffix_lookup(u64 ending)
 {
 	struct path_buf *p = path_scratch();
-	struct name_key key = { .slot = slot_number() };
+	struct name_key key = {};
 
 	if (!p)
 		return 0;
+	key.slot = slot_of(p);
 	__builtin_memcpy(key.name, &ending, sizeof(ending));
 	key.name[SUFFIX_BYTES] = '/';
 	hold(p, bpf_map_lookup_elem(&names, &key));
@@ -475,12 +477,13 @@ static __always_inline enum tops filter_tops(struct path_buf *p, u32 slot)
 __attribute__((noinline)) int look_paths_up(void)
 {
 	struct path_buf *p = path_scratch();
-	u32 slot = slot_number();
 	u32 start = PASSED_AT;
 	int walked;
+	u32 slot;
 
 	if (!p)
 		return false;
+	slot = slot_of(p);
 	if (p->file) {
 		walked = walk_from(path_of((void *)p->file));
 		if (walked & (WALK_FAILED | WALK_CUT | WALK_DETACHED))
@@ -675,7 +678,7 @@ static __always_inline struct vector *left_of_process(struct path_buf *p, u64 *c
 	struct process_entry *entry = bpf_map_lookup_elem(&processes, &p->pid);
 	u64 task = p->task;
 
-	if (!entry || entry->generation != control.generation)
+	if (!entry || entry->generation != p->generation)
 		return NULL;
 	if (comm[0] != ((u64 *)entry->comm)[0] || comm[1] != ((u64 *)entry->comm)[1])
 		return NULL;
@@ -690,11 +693,12 @@ static __always_inline struct vector *left_of_process(struct path_buf *p, u64 *c
 __attribute__((noinline)) int left_of_task(void)
 {
 	struct path_buf *p = path_scratch();
-	struct comm_key key = { .slot = slot_number() };
+	struct comm_key key = {};
 	struct vector *found;
 
 	if (!p)
 		return 0;
+	key.slot = slot_of(p);
 	name_of_task(p->task, (u64 *)key.comm);
 	found = left_of_process(p, (u64 *)key.comm);
 	if (!found) {
@@ -713,15 +717,17 @@ __attribute__((noinline)) int open_filter(u32 row_index, u32 asked)
 	struct record *r = record_scratch();
 	struct row *row = bpf_map_lookup_elem(&rows, &row_index);
 	struct path_buf *p = path_scratch();
-	u32 slot = slot_number();
-	struct slot *rules = &control.slots[slot];
 	struct file *file = NULL;
 	bool decided = false;
 	enum tops tops_say;
+	struct slot *rules;
+	u32 slot;
 	long n;
 
 	if (!r || !row || !p)
 		return KEEP;
+	slot = slot_of(p);
+	rules = &control.slots[slot];
 	if (r->h.ret >= 0) {
 		file = file_of(r->h.ret);
 		if (!file)
@@ -766,12 +772,15 @@ __attribute__((noinline)) int open_filter(u32 row_index, u32 asked)
 static __always_inline int call_filter(struct record *r, struct row *row, struct path_buf *p,
 				       u32 row_index)
 {
-	u32 slot = slot_number();
-	struct slot *rules = &control.slots[slot];
 	bool by_path = row->flags & ROW_OPEN;
 	bool asked = false;
 	struct vector *found;
+	struct slot *rules;
+	u32 slot;
 
+	p->generation = control.generation;
+	slot = slot_of(p);
+	rules = &control.slots[slot];
 	p->open = rules->rows[bounded(row_index, 2 * MAX_SYSCALLS)];
 	vector_and(&p->open, &rules->results[clamped(result_class(r->h.ret), RESULT_CLASSES - 1)]);
 	if (by_path)
@@ -808,7 +817,7 @@ static __always_inline int call_filter(struct record *r, struct row *row, struct
 /* Why a call is told. */
 static __always_inline void put_left(struct record *r, struct path_buf *p)
 {
-	struct left left = { .generation = control.generation, .clauses = p->open };
+	struct left left = { .generation = p->generation, .clauses = p->open };
 	u32 words = 0;
 
 	if (record_full(r))

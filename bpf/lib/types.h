@@ -289,6 +289,8 @@ struct path_buf {
 	volatile u32 last; /* where the last component of the passed path begins */
 	volatile u32 end;  /* and where it ends */
 	u32 pid;
+	u32 generation; /* of the rules that the call in hand is compared with, read once: they may change meanwhile */
+	u32 pad;
 	u64 task; /* the current one: each call of a helper costs as much as several reads */
 	u64 file; /* that an open opened, or 0 */
 	u64 base; /* struct path that a relative path starts from, 0 for an absolute one */

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import resource
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..log import log
 from ..rules.priority import SHEDDING
 from ..state import clock
 from .drops import INTERVAL_S
+from .shedding import CALM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .drops import Counters, DropMonitor
     from .shedding import Governor
+
+LOOK_S: Final = 0.02  # between two looks at the use of CPU while little waits
 
 _WHY = {"backlog": "events come faster than they are tested", "cpu": "the agent uses more CPU than it may"}
 
@@ -54,13 +57,15 @@ class Guard:
         self._cpu_s = cpu_s or used_cpu_s
         self._level = 0
         self._highest = 0  # since the last look at the counters
-        self._next_s = float("-inf")
+        self._next_s = self._next_look_s = float("-inf")
+        self._pressed_bytes = 0.0 if governor is None else governor.capacity_bytes * CALM
         if governor is not None:
             kernel.shed(governor.level)
 
     def __call__(self) -> None:
         now_s = self._now_s()
-        if self.governor is not None:
+        if self.governor is not None and (now_s >= self._next_look_s or self.kernel.backlog() >= self._pressed_bytes):
+            self._next_look_s = now_s + LOOK_S
             in_force = self.kernel.level()
             level = self.governor.decide(now_s, self._cpu_s(), self.kernel.backlog(), in_force)
             if level != in_force:

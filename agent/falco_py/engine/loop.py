@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..rules.bundle import Bundle, Rule
     from ..state.processes import ProcessTable
 
-DRAIN_PAUSE_S = 0.005  # wake-ups cost more than records: after a batch let some gather
+DRAIN_PAUSE_S = 0.01  # wake-ups cost more than records: after a batch let some gather
 IDLE_WAIT_S = 1.0
 HOUSEKEEPING_NS = 1_000_000_000
 _AFTER_FAILURE = 1 << 16  # events without a measurement when one failed

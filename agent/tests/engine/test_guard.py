@@ -7,7 +7,7 @@ import pytest
 
 from falco_py.config import Drops
 from falco_py.engine.drops import DropMonitor, Watched
-from falco_py.engine.guard import Guard, used_cpu_s
+from falco_py.engine.guard import LOOK_S, Guard, used_cpu_s
 from falco_py.engine.shedding import HOLD_S, Governor
 from falco_py.log import Level, log
 from tests.engine.test_drops import CLASSES, Counted
@@ -61,7 +61,7 @@ class Made:
     def stop(self) -> None:
         self.stopped += 1
 
-    def turn(self, seconds: float = 0.01, waiting: int = 0) -> None:
+    def turn(self, seconds: float = LOOK_S, waiting: int = 0) -> None:
         self.now_s += seconds
         self.kernel.waiting = waiting
         self.guard()
@@ -141,3 +141,16 @@ def test_the_cpu_of_this_process_grows() -> None:
     before = used_cpu_s()
     while used_cpu_s() == before:
         sum(range(1000))
+
+
+def test_while_little_waits_it_looks_now_and_then_and_else_at_each_turn() -> None:
+    made = Made()
+    made.turn()
+    looks: list[float] = []
+    made.guard._cpu_s = lambda: looks.append(made.now_s) or 0.0  # type: ignore[func-returns-value]
+    for _ in range(25):
+        made.turn(LOOK_S / 10, waiting=CAPACITY // 10)
+    assert len(looks) == 2
+    for _ in range(5):
+        made.turn(LOOK_S / 10, waiting=CAPACITY // 2)
+    assert len(looks) == 7
