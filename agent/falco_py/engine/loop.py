@@ -38,11 +38,12 @@ if TYPE_CHECKING:
     from ..rules.bundle import Bundle, Rule
     from ..state.processes import ProcessTable
 
-DRAIN_PAUSE_S = 0.01  # wake-ups cost more than records: after a batch let some gather
+DRAIN_PAUSE_S = 0.01  # wake-ups cost more than records: after a batch let some gather,
+PAUSE_STEP_S, LONGEST_PAUSE_S = 0.002, 0.03  # and more from batch to batch while they keep coming
 IDLE_WAIT_S = 1.0
 HOUSEKEEPING_NS = 1_000_000_000
 _AFTER_FAILURE = 1 << 16  # events without a measurement when one failed
-_PENDING_BYTES = 1 << 20  # more than this is waiting: no pause
+_PENDING_BYTES, _MANY = 1 << 20, 512  # more than this is waiting, or so many records came at once: no pause
 
 
 class Source(Protocol):
@@ -92,6 +93,7 @@ class Loop:
 
     def run(self, until: float | None = None) -> None:
         """Until `stop`, or until time.monotonic() reaches `until`."""
+        pause_s = DRAIN_PAUSE_S
         while not self.stop:
             batch = self.source.batch()
             now = time.monotonic()
@@ -103,9 +105,11 @@ class Loop:
             if until is not None and now >= until:
                 return
             if not batch:
+                pause_s = DRAIN_PAUSE_S
                 self.source.wait(IDLE_WAIT_S if until is None else max(0.0, min(IDLE_WAIT_S, until - now)))
-            elif self.source.backlog() < _PENDING_BYTES:
-                time.sleep(DRAIN_PAUSE_S)
+            elif len(batch) < _MANY and self.source.backlog() < _PENDING_BYTES:
+                time.sleep(pause_s)
+                pause_s = min(pause_s + PAUSE_STEP_S, LONGEST_PAUSE_S)
 
     def end(self) -> None:
         self.stop = True
