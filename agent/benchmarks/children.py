@@ -171,6 +171,15 @@ class Agent:
         found = re.search(rf"{key}:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
         return int(found[1]) / 1024 if found else 0.0
 
+    def maps_mb(self) -> float:
+        """What the kernel holds for its maps (memlock of /proc/PID/fdinfo)."""
+        found = 0
+        for entry in Path(f"/proc/{self.pid}/fdinfo").iterdir():
+            text = entry.read_text()
+            if "map_type:" in text:
+                found += sum(int(number) for number in re.findall(r"^memlock:\s*(\d+)", text, re.MULTILINE))
+        return found / (1 << 20)
+
     def stop(self) -> str:
         """What it wrote to stderr."""
         self._children.stop(self.process, signal.SIGINT)

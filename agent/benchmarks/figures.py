@@ -133,7 +133,7 @@ class Figures:
             )
             yield (
                 f"memory, {title}: resident {agent.memory_mb('VmRSS'):.0f} MB, "
-                f"{agent.memory_mb('VmHWM'):.0f} MB at most since the start"
+                f"{agent.memory_mb('VmHWM'):.0f} MB at most since the start; kernel maps {agent.maps_mb():.0f} MB"
             )
 
     def _rules(self, text: str) -> list[str]:

@@ -255,6 +255,7 @@ def _watch(
     capture = Capture(own_pid(root), loading)
     table = ProcessTable(root, Users(root))
     table.whole_env = not bundle.uses.isdisjoint(("proc.env", "proc.aenv"))
+    table.keep_env = table.whole_env or accounts is None  # a recording writes all fields
     reader = Reader(capture)
 
     def tell(rule: Rule, alert: Alert) -> None:

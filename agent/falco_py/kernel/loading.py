@@ -11,7 +11,6 @@ import platform
 import socket
 import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,7 +29,7 @@ class Loading:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - read when the child has ended
+        self._log = os.fdopen(os.memfd_create("falco-py-loader"), "w+b")  # read when the child has ended
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.settimeout(LIMIT_S)
         self.maps: dict[str, bpf.Map] = {}

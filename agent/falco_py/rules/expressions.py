@@ -8,8 +8,8 @@ value of the field's type; everything wrong with field, operator or value is a `
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, Literal
+from zlib import crc32
 
 from . import transformers
 from .costs import body_ns, likely
@@ -114,7 +114,7 @@ class Writer:
         if found is None:
             size = len(key) if isinstance(key, tuple | frozenset) else ""
             text = repr(sorted(map(repr, key)) if isinstance(key, frozenset) else key).encode("utf-8", "surrogatepass")
-            found = f"{kind}{size}_{blake2s(text, digest_size=4).hexdigest()}"
+            found = f"{kind}{size}_{crc32(text):08x}"
             while found in self.names:
                 found += "_"
             self._constants[kind, key] = found

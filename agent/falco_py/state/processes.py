@@ -49,6 +49,7 @@ class ProcessTable:
     """All processes of the host. `root` is where the host's file system is seen (HOST_ROOT).
 
     `whole_env`: an environment that the kernel had to cut is read from /proc at once; for rules that look at it.
+    `keep_env`: whether environments are kept at all; they are half of what a process takes.
     """
 
     def __init__(self, root: Path | str = "/", users: Users | None = None, max_size: int = MAX_SIZE) -> None:
@@ -57,6 +58,7 @@ class ProcessTable:
         self.cgroups = Cgroups(root)
         self.counters = Counters()
         self.whole_env = False
+        self.keep_env = True
         self._max_size = max(max_size, 16)
         self._by_pid: dict[int, Process] = {}
         self._dead: deque[Process] = deque()
@@ -111,6 +113,9 @@ class ProcessTable:
             whole = procfs.read_env(self.proc, header.pid, header.start, ex.env)
             if whole is not None:
                 process.env, process.env_truncated = whole
+        if not self.keep_env:
+            process.env = ()
+            process.env_raw = b""
         if before is None or not _same(before, header.start):
             before = self._by_pid.get(header.ppid)
         self._contain(process, before)

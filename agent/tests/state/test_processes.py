@@ -348,3 +348,10 @@ def test_the_environments_text_is_the_same_before_and_after_it_was_split(raw: by
     before.env_raw = after.env_raw = raw
     assert after.env is not None
     assert before.env_text == after.env_text == " ".join(after.env)
+
+
+def test_environments_are_kept_only_for_rules_that_read_them(table: ProcessTable) -> None:
+    assert table.on_exec(header(), image(env_raw=b"A=1\0")).env == ("A=1",)
+    table.keep_env = False
+    process = table.on_exec(header(exec_id=2), image(env_raw=b"A=1\0"))
+    assert (process.env, process.env_text, process.env_raw) == ((), "", b"")
