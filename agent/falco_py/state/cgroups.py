@@ -116,6 +116,7 @@ class Cgroups:
         self._cache: OrderedDict[str, ContainerRef | None] = OrderedDict()
         self._cache_max = cache_max
         self._known: dict[Pairs, tuple[ContainerRef | None, float]] = {}  # answers, and until when they hold
+        self._same: dict[Pairs, Pairs] = {}
         self._of_host: dict[str, tuple[float, float]] = {}  # path -> when it was first and last looked for in vain
 
     def resolve(self, cgroups: Pairs) -> ContainerRef | None:
@@ -142,6 +143,12 @@ class Cgroups:
             if ref is not None:
                 return ref
         return self._keep(cgroups, None, min(map(self._until, undecided), default=math.inf))
+
+    def same(self, cgroups: Pairs) -> Pairs:
+        """An equal tuple, one for all processes: most are in few places."""
+        if len(self._same) >= self._cache_max:
+            self._same.clear()
+        return self._same.setdefault(cgroups, cgroups)
 
     def _keep(self, cgroups: Pairs, ref: ContainerRef | None, until: float) -> ContainerRef | None:
         if len(self._known) >= self._cache_max:

@@ -8,6 +8,7 @@ process that had the same pid is never given. The table is bounded; the dead go 
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -113,6 +114,8 @@ class ProcessTable:
             whole = procfs.read_env(self.proc, header.pid, header.start, ex.env)
             if whole is not None:
                 process.env, process.env_truncated = whole
+        process.cgroups = self.cgroups.same(ex.cgroups)
+        process.exepath, process.cwd = sys.intern(ex.exepath), sys.intern(ex.cwd)
         if not self.keep_env:
             process.env = ()
             process.env_raw = b""

@@ -355,3 +355,14 @@ def test_environments_are_kept_only_for_rules_that_read_them(table: ProcessTable
     table.keep_env = False
     process = table.on_exec(header(exec_id=2), image(env_raw=b"A=1\0"))
     assert (process.env, process.env_text, process.env_raw) == ((), "", b"")
+
+
+def test_processes_in_one_place_share_what_says_so(table: ProcessTable) -> None:
+    def places(number: int) -> tuple[tuple[str, str], ...]:
+        return tuple((name, f"/slice/{number}") for name in ("", "cpu"))
+
+    one = table.on_exec(header(), image(cgroups=places(1)))
+    two = table.on_exec(header(pid=41, tid=41), image(cgroups=places(1)))
+    other = table.on_exec(header(pid=42, tid=42), image(cgroups=places(2)))
+    assert one.cgroups is two.cgroups
+    assert (one.cgroups, other.cgroups) == (places(1), places(2))
