@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
@@ -32,9 +31,3 @@ def test_an_unknown_machine_is_refused(tmp_path: Path) -> None:
     )
     assert done.returncode != 0
     assert "x86_64 and aarch64 are known" in done.stderr
-
-
-def test_the_generation_of_the_rules_is_read_once_a_run() -> None:
-    """Read twice, one call could be compared with two sets of rules when they change meanwhile, and be lost."""
-    text = "".join(path.read_text() for path in (*(ROOT / "bpf").glob("*.bpf.c"), *(ROOT / "bpf").glob("lib/*.h")))
-    assert len(re.findall(r"[^`]control\.generation", text)) == 1
