@@ -109,12 +109,6 @@ extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
 /* Eight bytes of kernel memory; any type of the kernel that begins with a 64-bit number serves for the cast. */
 #define WORD_OF(at) READ_AT(struct qstr, at, hash_len)
 
-/*
- * bpf_get_current_task_btf, 5.11: a pointer that is read without a helper call. Where it is missing this is false and
- * everything goes through probe reads; the verifier drops the branch that is not taken.
- */
-#define HAS_TYPED_TASK bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
-
 static __always_inline u64 kernfs_parent(u64 kn)
 {
 	struct kernfs_node___v615 *new = (void *)kn;

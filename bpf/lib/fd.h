@@ -12,25 +12,13 @@
 
 static __always_inline struct file *file_of(s64 fd)
 {
-	struct file **table;
-	u32 most;
+	u64 files = (u64)READ_AT(struct task_struct, bpf_get_current_task(), files);
+	u64 fdt = (u64)READ_AT(struct files_struct, files, fdt);
+	u64 table = (u64)READ_AT(struct fdtable, fdt, fd);
 
-	if (HAS_TYPED_TASK) {
-		struct task_struct *task = bpf_get_current_task_btf();
-		struct fdtable *fdt = task->files->fdt;
-
-		table = fdt->fd;
-		most = fdt->max_fds;
-	} else {
-		struct task_struct *task = (void *)bpf_get_current_task();
-		struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
-
-		table = BPF_CORE_READ(fdt, fd);
-		most = BPF_CORE_READ(fdt, max_fds);
-	}
-	if (fd < 0 || fd >= most)
+	if (fd < 0 || fd >= READ_AT(struct fdtable, fdt, max_fds))
 		return NULL;
-	return (void *)WORD_OF((u64)table + fd * sizeof(*table));
+	return (void *)WORD_OF(table + fd * sizeof(struct file *));
 }
 
 /*

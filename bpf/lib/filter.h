@@ -310,11 +310,18 @@ __attribute__((noinline)) int suffix_lookup(u64 ending)
 	return 0;
 }
 
-/* `tail`: the last eight characters of a component of `len`, as many as there are in the highest bytes. */
-static __always_inline void look_ends_up(struct slot *rules, u64 tail, u32 len)
+/* A component of `len` characters and how it ends; `first`, `last`: its first and last eight. */
+static __always_inline void look_name_up(struct slot *rules, u32 len, u64 first, u64 last,
+					 bool of_file)
 {
+	if (len < NAME_KEY_BYTES && may_be_named(rules, first))
+		name_lookup(of_file);
+	if (!rules->suffix_lengths)
+		return;
+	if (len < WORD)
+		last = first << 8 * ((WORD - len) & 7);
 	for (u32 i = 1; i <= SUFFIX_BYTES; i++) {
-		u64 ending = tail >> 8 * (SUFFIX_BYTES - i);
+		u64 ending = last >> 8 * (SUFFIX_BYTES - i);
 
 		if (i <= len && rules->suffix_lengths >> (i - 1) & 1 && may_be_named(rules, ending))
 			suffix_lookup(ending);
@@ -329,23 +336,11 @@ static __always_inline bool name_hits(struct path_buf *p, struct slot *rules)
 
 	if (!meets(p, &rules->named))
 		return false;
-	if (len < NAME_KEY_BYTES && may_be_named(rules, word_of_passed(p, 0, len)))
-		name_lookup(false);
-	if (rules->suffix_lengths)
-		look_ends_up(rules,
-			     len < WORD ? word_of_passed(p, 0, len) << 8 * ((WORD - len) & 7)
-					: word_at(p, p->end - WORD),
-			     len);
+	look_name_up(rules, len, word_of_passed(p, 0, len), word_at(p, p->end - WORD), false);
 	if (p->file) {
 		name = name_of_file(p, &len);
-		if (len < NAME_KEY_BYTES && may_be_named(rules, word_of_name(name, 0, len)))
-			name_lookup(true);
-		if (rules->suffix_lengths)
-			look_ends_up(rules,
-				     len < WORD
-					     ? word_of_name(name, 0, len) << 8 * ((WORD - len) & 7)
-					     : WORD_OF(name + len - WORD),
-				     len);
+		look_name_up(rules, len, word_of_name(name, 0, len),
+			     rules->suffix_lengths ? WORD_OF(name + len - WORD) : 0, true);
 	}
 	return vector_meets(&p->hits, &p->open);
 }
@@ -384,13 +379,14 @@ static __always_inline u64 base_of(struct record *r, struct row *row, struct pat
 }
 
 /* The clauses that the first component in path_buf.top leaves open. */
-static __always_inline struct top_entry *left_of_top(struct path_buf *p, u32 slot)
+static __always_inline struct top_entry *left_of_top(struct path_buf *p, struct slot *rules,
+						     u32 slot)
 {
 	struct top_entry *found;
 
 	p->top.slot = slot;
 	found = bpf_map_lookup_elem(&tops, &p->top);
-	return found ?: &control.slots[slot & (SLOTS - 1)].other_top;
+	return found ?: &rules->other_top;
 }
 
 /* The first component of the text at b[at] to path_buf.top; false when it is too long. */
@@ -433,7 +429,7 @@ static __always_inline bool same_top(struct path_buf *p, u64 *top)
 }
 
 /* What the first components of both spellings leave open, without a walk that copies names: most opens end here. */
-static __always_inline enum tops filter_tops(struct path_buf *p, u32 slot)
+static __always_inline enum tops filter_tops(struct path_buf *p, struct slot *rules, u32 slot)
 {
 	struct top_entry *of_file = NULL, *of_passed;
 	u64 base = p->base;
@@ -445,7 +441,7 @@ static __always_inline enum tops filter_tops(struct path_buf *p, u32 slot)
 		if (top_walk())
 			return TOPS_PATHS;
 		__builtin_memcpy(top, p->top.name, sizeof(top));
-		of_file = left_of_top(p, slot);
+		of_file = left_of_top(p, rules, slot);
 	}
 	if (base) {
 		begin_walk(p, base);
@@ -457,7 +453,7 @@ static __always_inline enum tops filter_tops(struct path_buf *p, u32 slot)
 	if (of_file && same_top(p, top))
 		of_passed = of_file;
 	else
-		of_passed = left_of_top(p, slot);
+		of_passed = left_of_top(p, rules, slot);
 	left = of_passed->left;
 	if (of_file && of_file != of_passed)
 		vector_or(&left, &of_file->left);
@@ -747,7 +743,7 @@ __attribute__((noinline)) int open_filter(u32 row_index, u32 asked)
 		}
 	}
 	p->hits = (struct vector){};
-	tops_say = decided ? filter_tops(p, slot) : TOPS_PATHS;
+	tops_say = decided ? filter_tops(p, rules, slot) : TOPS_PATHS;
 	if (tops_say == TOPS_NONE)
 		return dropped(row, p);
 	/* looking for a name costs less than for the program; but what the program rules out is not shed */
