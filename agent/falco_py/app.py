@@ -279,7 +279,7 @@ def _watch(
         capture.filter(filters)
         if accounts is not None:  # all rules of the plan are tested
             accounts.generation = capture.generation
-            loop.narrow = Narrowing(bundle, filters.rules, capture.generation).matcher
+            loop.narrow = Narrowing(bundle, filters.rules_of, capture.generation).matcher
         capture.attach()
         table.scan()
         log.info(

@@ -8,13 +8,13 @@ every rule that could match; a record of another set of rules is tested by all.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from ..events import _items
+from ..events.record import clauses_left
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from ..rules.bundle import Bundle
 
@@ -26,19 +26,23 @@ MAX_COUNTED: Final = 4096
 
 
 class Narrowing:
-    """For one bundle and the plan of its rules. `rules`: of each clause, the names of the rules that it is of.
+    """For one bundle and the plan of its rules. `rules_of` gives the names of the rules of a set of clauses.
 
-    `generation`: of the plan in the kernel. `made` counts functions.
+    `generation`: of the plan in the kernel.
     """
 
-    def __init__(self, bundle: Bundle, rules: Sequence[Sequence[str]], generation: int) -> None:
-        self.made = 0
+    def __init__(self, bundle: Bundle, rules_of: Callable[[int], Iterable[str]], generation: int) -> None:
         self._bundle = bundle
-        self._rules = rules
-        self._generation = generation.to_bytes(8, sys.byteorder)
+        self._rules_of = rules_of
+        self._generation = generation
         self._matchers: dict[tuple[str, bytes], Matcher] = {}
         self._seen: dict[tuple[str, bytes], int] = {}
         self._of_names: dict[tuple[str, frozenset[str]], Matcher] = {}
+
+    @property
+    def made(self) -> int:
+        """How many functions were."""
+        return len(self._of_names)
 
     def matcher(self, event: str, payload: bytes, whole: Matcher) -> Matcher:
         """The function for an event of this type with this record; `whole` tests all rules."""
@@ -54,26 +58,21 @@ class Narrowing:
             if len(self._seen) < MAX_COUNTED or seen > 1:
                 self._seen[key] = seen
             return whole
-        if len(self._matchers) >= MAX_MADE or left[:8] != self._generation:
+        told = clauses_left(payload)
+        if len(self._matchers) >= MAX_MADE or told is None or told[0] != self._generation:
             return whole
         del self._seen[key]
-        found = self._matchers[key] = self._made(event, int.from_bytes(left[8:], sys.byteorder), whole)
+        found = self._matchers[key] = self._made(event, told[1], whole)
         return found
 
-    def _made(self, event: str, bits: int, whole: Matcher) -> Matcher:
-        names = names_of(self._rules, bits)
+    def _made(self, event: str, left: int, whole: Matcher) -> Matcher:
+        names = frozenset(self._rules_of(left))
         if not names:
             return whole
         found = self._of_names.get((event, names))
         if found is None:
             found = self._of_names[event, names] = self._bundle.narrowed(event, names) or _none
-            self.made += 1
         return found
-
-
-def names_of(rules: Sequence[Sequence[str]], bits: int) -> frozenset[str]:
-    """The rules of a set of clauses."""
-    return frozenset(name for number, names in enumerate(rules) if bits >> number & 1 for name in names)
 
 
 def _none(_event: Any) -> None:

@@ -204,7 +204,6 @@ class StateChange(NamedTuple):
 _ITEM = struct.Struct("=HBB")
 unpack_item = _ITEM.unpack_from  # (size, tag, flags)
 _SOCK = struct.Struct("=HHHBBHHI16s16sQQ108s4x")
-EXEC_FACTS = struct.Struct("=11I3iIIQQQQQQQQQQ")
 _FORK = struct.Struct("=IIIIQQQ16s")
 _EXIT = struct.Struct("=II")
 _VALUE = struct.Struct("=q")

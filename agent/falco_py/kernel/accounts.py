@@ -81,15 +81,8 @@ class Accounts:
         if rules is None:
             if len(self._of_clauses) >= _MAX_SETS:
                 self._of_clauses.clear()
-            rules = self._of_clauses[left] = self._rules(left)
+            rules = self._of_clauses[left] = self.plan.rules_of(left)
         return rules
-
-    def _rules(self, left: int) -> tuple[str, ...]:
-        found: dict[str, None] = {}
-        for number, names in enumerate(self.plan.rules):
-            if left >> number & 1:
-                found.update(dict.fromkeys(names))
-        return tuple(found)
 
     def snapshot(self, matches: Mapping[str, int]) -> dict[str, Any]:
         """Plain values, for any thread. `matches`: alerts by rule."""

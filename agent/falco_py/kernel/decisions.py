@@ -271,10 +271,6 @@ def numbers_of(number: int, constants: Iterable[int]) -> list[int | None]:
     return [None, -1, *results_of(EXACT_RESULTS, constants)]
 
 
-def of_number(check: Check, fd: int | None) -> Truth:
-    return holds(check, fd)
-
-
 # The server's end of a connection
 
 Network = IPv6Network

@@ -23,6 +23,7 @@ from .decisions import (
     RESULT_CLASSES,
     VALUES,
     Truth,
+    holds,
     names_in,
     networks_in,
     number_class,
@@ -31,7 +32,6 @@ from .decisions import (
     of_address,
     of_kind,
     of_name,
-    of_number,
     of_open,
     of_port,
     of_result,
@@ -172,6 +172,11 @@ class Plan:
             hit |= self._path_bits(path)
         return left & (tops & hit | ~self.asks[Fact.PATH])
 
+    def rules_of(self, left: int) -> tuple[str, ...]:
+        """The rules of a set of clauses, each once."""
+        found = (name for number, names in enumerate(self.rules) if left >> number & 1 for name in names)
+        return tuple(dict.fromkeys(found))
+
     def _address_bits(self, address: IPv6Address) -> int:
         found = [network for network in self.addresses if address in network]
         return self.addresses[max(found, key=lambda net: net.prefixlen)] if found else self.other_address
@@ -310,7 +315,7 @@ def _fill(made: Plan) -> None:
     constants = numbers_in(fds.masks)
     for index in range(FD_NUMBERS):
         for fd in numbers_of(index, constants):
-            made.numbers[index] |= fds.left(lambda check, fd=fd: of_number(check, fd))  # type: ignore[misc]
+            made.numbers[index] |= fds.left(lambda check, fd=fd: holds(check, fd))  # type: ignore[misc]
     of_ports = Asked(clauses, Fact.PORT)
     made.other_port = of_ports.left(lambda check: of_port(check, None))
     for port in ports_in(of_ports.masks):

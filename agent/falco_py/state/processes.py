@@ -117,7 +117,6 @@ class ProcessTable:
         process.cgroups = self.cgroups.same(ex.cgroups)
         process.exepath, process.cwd = sys.intern(ex.exepath), sys.intern(ex.cwd)
         if not self.keep_env:
-            process.env = ()
             process.env_raw = b""
         if before is None or not _same(before, header.start):
             before = self._by_pid.get(header.ppid)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from falco_py.engine.narrowing import MAX_MADE, PAYS_AFTER, Narrowing
 from falco_py.events.record import ITEM_LEFT
+from falco_py.kernel.pushdown import Plan
 from falco_py.rules.bundle import load
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 GENERATION = 7
 CLAUSES = (("one",), ("two", "three"), ("three",))
+rules_of = Plan(rules=CLAUSES).rules_of
 
 
 def bundle() -> Bundle:
@@ -37,7 +39,7 @@ def after(many: int, narrowing: Narrowing, payload: bytes, whole: Any, event: st
 
 def test_a_set_of_rules_gets_its_function_when_it_came_often() -> None:
     made = bundle()
-    narrowing = Narrowing(made, CLAUSES, GENERATION)
+    narrowing = Narrowing(made, rules_of, GENERATION)
     whole = made.matchers["openat"]
     found = after(PAYS_AFTER, narrowing, record(0b001), whole)
     assert found is made.narrowed("openat", frozenset(("one",)))
@@ -50,7 +52,7 @@ def test_a_set_of_rules_gets_its_function_when_it_came_often() -> None:
 
 def test_rules_that_do_not_run_on_the_event_are_none() -> None:
     made = bundle()
-    found = after(PAYS_AFTER, Narrowing(made, CLAUSES, GENERATION), record(0b100), made.matchers["openat"])
+    found = after(PAYS_AFTER, Narrowing(made, rules_of, GENERATION), record(0b100), made.matchers["openat"])
     assert found(object()) is None
 
 
@@ -61,13 +63,12 @@ def test_records_of_other_rules_and_without_a_reason_are_tested_by_all() -> None
         record(0b001, generation=GENERATION - 1), record(0b001, tag=4), record(0), b"", b"x" * 9,
         record(0b001)[:-9], record(1 << 60),
     ):  # fmt: skip
-        assert after(2 * PAYS_AFTER, Narrowing(made, CLAUSES, GENERATION), payload, whole) is whole
+        assert after(2 * PAYS_AFTER, Narrowing(made, rules_of, GENERATION), payload, whole) is whole
 
 
 def test_what_is_remembered_is_bounded() -> None:
     made = bundle()
-    rules = [("one",)] * 60
-    narrowing = Narrowing(made, rules, GENERATION)
+    narrowing = Narrowing(made, Plan(rules=(("one",),) * 60).rules_of, GENERATION)
     whole = made.matchers["openat"]
     for number in range(1, MAX_MADE + 10):
         after(PAYS_AFTER, narrowing, record(number), whole)

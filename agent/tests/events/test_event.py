@@ -34,6 +34,7 @@ from falco_py.events.record import (
     split_items,
 )
 from falco_py.events.syscalls import ROWS
+from tests.events.layout import EXEC_FACTS
 
 HEADER = Header(0, 0, 10, 3, 257, 0, 7, 7, 1, 0, 0, 7, 7, 1, 5, 1, 9, b"cat", 0, 0, 0)
 
@@ -229,9 +230,9 @@ def exec_of(payload: bytes) -> record.Exec | None:
     """What the native reader must find in a record of an exec."""
     found = split(payload)
     found += [(ITEM_NULL, 0, b"")] * (12 - len(found))
-    if len(found[0][2]) < record.EXEC_FACTS.size:
+    if len(found[0][2]) < EXEC_FACTS.size:
         return None
-    facts = record.EXEC_FACTS.unpack_from(found[0][2])
+    facts = EXEC_FACTS.unpack_from(found[0][2])
     at, exe_flags, loginuid, sessionid, ruid, rgid, euid, egid, suid, fsuid, tty, sid, pgid, vpgid = facts[:14]
     pidns, exe_dev, pidns_start, exe_ino, ctime, mtime, vm_size, vm_rss, vm_swap, maj, minor, fdlimit = facts[14:]
     exe = record.decode_fd(found[1][2])
@@ -256,7 +257,7 @@ def exec_of(payload: bytes) -> record.Exec | None:
 
 exec_payloads = st.builds(
     lambda facts, file, rest: item(record.ITEM_FACTS, facts) + file + rest,
-    st.binary(min_size=record.EXEC_FACTS.size, max_size=record.EXEC_FACTS.size),
+    st.binary(min_size=EXEC_FACTS.size, max_size=EXEC_FACTS.size),
     st.one_of(
         st.builds(lambda at, raw: item(ITEM_FD, at + raw), st.binary(min_size=40, max_size=40), st.binary(max_size=40)),
         st.sampled_from(["/bin/true", "/memfd:x"]).map(file_item),

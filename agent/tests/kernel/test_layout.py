@@ -15,6 +15,7 @@ from falco_py.engine.shedding import FILLED
 from falco_py.events import model, record
 from falco_py.kernel import decisions, learning, load, paths, pushdown, tables
 from falco_py.rules.priority import SHEDDING
+from tests.events.layout import EXEC_FACTS
 
 ROOT = Path(__file__).parents[3]
 TYPES = ROOT / "bpf/lib/types.h"
@@ -38,6 +39,8 @@ def test_both_headers_in_c_have_the_same_members() -> None:
 
 def test_the_reader_of_items_knows_the_layout_of_the_kernel_side() -> None:
     assert _members(TYPES, "fd_facts") == _members(ITEMS, "fd_facts")
+    assert _members(TYPES, "exec_facts") == _members(ITEMS, "exec_facts")
+    assert _defined(ITEMS)["EXEC_MEMBERS"] == len(record.Exec._fields)
     known = {**_enum("ITEM_", ""), **_enum("FD_", ""), **_defined(TYPES)}
     of_items = {name: value for name, value in _defined(ITEMS).items() if re.match("(ITEM|FD)_(?!MEMBERS)", name)}
     assert {name: known[name] for name in of_items} == of_items
@@ -87,7 +90,7 @@ def test_structures_have_the_sizes_that_python_unpacks(tmp_path: Path) -> None:
         "item": record._ITEM.size,
         "fd_facts": FD_FACTS,
         "sock_facts": record._SOCK.size,
-        "exec_facts": record.EXEC_FACTS.size,
+        "exec_facts": EXEC_FACTS.size,
         "fork_facts": record._FORK.size,
         "exit_facts": record._EXIT.size,
         "row": tables.ROW_SIZE,

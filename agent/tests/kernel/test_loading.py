@@ -7,6 +7,7 @@ import os
 import signal
 import struct
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,15 +35,12 @@ def open_fds() -> int:
 
 def test_the_programs_and_maps_of_the_base_layer_arrive_and_nothing_stays() -> None:
     before = open_fds()
-    made = begin()
-    try:
+    with closing(begin()) as made:
         made.wait()
         assert set(made.programs) == set(PROGRAMS)
         assert {"events", "life", "rows", "paths", "processes"} <= set(made.maps)
         assert made.maps["ports"].key_size == 4
         child = made._child.pid
-    finally:
-        made.close()
     assert wait_until_gone(child)
     assert open_fds() == before
 
@@ -50,35 +48,26 @@ def test_the_programs_and_maps_of_the_base_layer_arrive_and_nothing_stays() -> N
 def test_an_object_that_is_none_is_refused_with_what_libbpf_said(tmp_path: Path) -> None:
     path = tmp_path / "broken.bpf.o"
     path.write_bytes(b"no object at all")
-    made = Loading(path)
-    try:
+    with closing(Loading(path)) as made:
         with pytest.raises(HostError, match=r"refused the BPF object broken.bpf.o") as caught:
             made.wait()
         assert "libbpf" in str(caught.value)
         assert "What to do" in str(caught.value)
-    finally:
-        made.close()
 
 
 def test_a_child_that_is_killed_is_told_not_waited_for() -> None:
-    made = begin()
-    try:
+    with closing(begin()) as made:
         os.kill(made._child.pid, signal.SIGKILL)
         with pytest.raises(HostError, match="exit code -9"):
             made.wait()
-    finally:
-        made.close()
 
 
 def test_a_child_that_hangs_ends_at_the_limit_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "LIMIT_S", 0.01)
-    made = begin()
-    try:
+    with closing(begin()) as made:
         os.kill(made._child.pid, signal.SIGSTOP)
         with pytest.raises(HostError, match="not loaded after"):
             made.wait()
-    finally:
-        made.close()
     assert wait_until_gone(made._child.pid)
 
 
@@ -91,8 +80,7 @@ def test_closing_before_the_end_ends_the_child() -> None:
 
 
 def test_entries_of_another_size_never_reach_the_kernel_and_full_maps_say_so() -> None:
-    made = begin()
-    try:
+    with closing(begin()) as made:
         made.wait()
         ports = made.maps["ports"]
         with pytest.raises(ValueError, match="ports: an entry of 3 and 64 bytes, not 4 and 64"):
@@ -105,5 +93,3 @@ def test_entries_of_another_size_never_reach_the_kernel_and_full_maps_say_so() -
         with pytest.raises(FileNotFoundError):
             ports.delete(many[0][0])
         ports.update_many([(struct.pack("=I", ports.max_entries), bytes(64))])
-    finally:
-        made.close()

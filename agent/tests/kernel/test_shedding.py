@@ -174,6 +174,17 @@ def opens_of_this_process(capture: Capture, *paths: Path) -> list[Event]:
     return [event for event in found if event.fd_name in map(str, paths)]
 
 
+def learn_of(capture: Capture, made: Plan, path: Path) -> None:
+    """The kernel gets an entry for this process from an open that no rule matches."""
+    table = ProcessTable()
+    table.scan()
+    (event,) = opens_of_this_process(capture, path)
+    event.table, event.process = table, table.get(event.header)
+    learner = Learner(made, capture)
+    learner.wasted(event)
+    assert learner.learnt["processes"] == 1
+
+
 @pytest.mark.live
 def test_opens_that_only_a_shed_rule_names_by_the_last_component_are_counted(capture: Capture, tmp_path: Path) -> None:
     quiet, loud, both = (tmp_path / f"fpy-{name}" for name in ("quiet", "loud", "both"))
@@ -185,19 +196,13 @@ def test_opens_that_only_a_shed_rule_names_by_the_last_component_are_counted(cap
         ("CRITICAL", f"evt.type = openat and fd.filename = {both.name} and proc.exepath = /no/such/program"),
     )
     capture.filter(made)
-    table = ProcessTable()
-    table.scan()
     try:
         capture.shed(1)
         before = capture.counters()
         assert [event.fd_name for event in opens_of_this_process(capture, quiet, loud)] == [str(loud)]
         assert capture.counters().shed["open"] - before.shed["open"] == 1
 
-        (event,) = opens_of_this_process(capture, both)
-        event.table, event.process = table, table.get(event.header)
-        learner = Learner(made, capture)
-        learner.wasted(event)
-        assert learner.learnt["processes"] == 1
+        learn_of(capture, made, both)
         before = capture.counters()
         assert opens_of_this_process(capture, both) == []
         assert capture.counters().shed["open"] - before.shed["open"] == 1
@@ -214,17 +219,13 @@ def test_what_the_program_rules_out_does_not_count_as_shed(capture: Capture, tmp
         ("CRITICAL", "evt.type = openat and fd.filename = fpy-loud"),
     )
     capture.filter(made)
-    table = ProcessTable()
-    table.scan()
     try:
         capture.shed(1)
         before = capture.counters()
         assert opens_of_this_process(capture, quiet) == []
         assert capture.counters().shed["open"] - before.shed["open"] == 1
         capture.shed(0)
-        (event,) = opens_of_this_process(capture, quiet)
-        event.table, event.process = table, table.get(event.header)
-        Learner(made, capture).wasted(event)
+        learn_of(capture, made, quiet)
         capture.shed(1)
         before = capture.counters()
         assert opens_of_this_process(capture, quiet) == []
