@@ -5,7 +5,20 @@
 """
 
 from .load import DEFAULT_FILE, load
-from .model import PRIORITIES, AppendOutput, Config, Drops, Match
+from .model import (
+    PRIORITIES,
+    AppendOutput,
+    Config,
+    Drops,
+    FileOutput,
+    Folding,
+    HttpOutput,
+    Match,
+    Metrics,
+    Outputs,
+    ProgramOutput,
+    WebServer,
+)
 from .problem import ConfigError, Place, Problem
 
 __all__ = [
@@ -15,8 +28,15 @@ __all__ = [
     "Config",
     "ConfigError",
     "Drops",
+    "FileOutput",
+    "Folding",
+    "HttpOutput",
     "Match",
+    "Metrics",
+    "Outputs",
     "Place",
     "Problem",
+    "ProgramOutput",
+    "WebServer",
     "load",
 ]

@@ -12,11 +12,26 @@ from typing import Final
 from ..log import Level
 from .keys import KEYS, PRIORITIES
 
-__all__ = ["DEFAULT_RULES_FILES", "PRIORITIES", "AppendOutput", "Config", "Drops", "Match", "Selection"]
+__all__ = [
+    "DEFAULT_RULES_FILES",
+    "PRIORITIES",
+    "AppendOutput",
+    "Config",
+    "Drops",
+    "FileOutput",
+    "Folding",
+    "HttpOutput",
+    "Match",
+    "Metrics",
+    "Outputs",
+    "ProgramOutput",
+    "Selection",
+    "WebServer",
+]
 
 _RULES_FILES = KEYS["rules_files"].default
 assert isinstance(_RULES_FILES, tuple)
-DEFAULT_RULES_FILES: Final[tuple[str, ...]] = _RULES_FILES
+DEFAULT_RULES_FILES: Final[tuple[str, ...]] = tuple(map(str, _RULES_FILES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +80,104 @@ class Drops:
 
 
 @dataclass(frozen=True, slots=True)
+class FileOutput:
+    filename: str
+    keep_alive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramOutput:
+    program: str  # for `sh -c`
+    keep_alive: bool = False
+    timeout_s: float = 30.0  # over one alert
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOutput:
+    """`http_output`; the names are those of the keys."""
+
+    url: str
+    format: str = "falco"  # of HTTP_FORMATS
+    user_agent: str = "falcosecurity/falco"
+    headers: tuple[tuple[str, str], ...] = ()
+    insecure: bool = False
+    ca_cert: str = ""
+    ca_bundle: str = ""
+    ca_path: str = "/etc/ssl/certs"
+    mtls: bool = False
+    client_cert: str = "/etc/ssl/certs/client.crt"
+    client_key: str = "/etc/ssl/certs/client.key"
+    echo: bool = False
+    compress_uploads: bool = False
+    keep_alive: bool = False
+    max_consecutive_timeouts: int = 5
+    max_in_flight: int = 8
+    spool_directory: str = "/var/lib/falco"
+    spool_max_size_mb: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """Which alerts are repeats of one another, and for how long: `fold_repeats`. 0 s folds nothing."""
+
+    interval_s: float = 0.0
+    by: tuple[str, ...] = ()  # output fields; none: the whole text
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where alerts go; what is None or False is not enabled."""
+
+    stdout: bool = True
+    syslog: bool = False
+    file: FileOutput | None = None
+    program: ProgramOutput | None = None
+    http: HttpOutput | None = None
+    buffered: bool = False
+    capacity: int = 0  # alerts that wait for one output; 0: the agent's own bound
+    timeout_ms: int = 2000
+    folding: Folding = field(default_factory=Folding)
+
+    @property
+    def any(self) -> bool:
+        return bool(self.stdout or self.syslog or self.file or self.program or self.http)
+
+
+@dataclass(frozen=True, slots=True)
+class WebServer:
+    listen_address: str = "0.0.0.0"
+    listen_port: int = 8765
+    k8s_healthz_endpoint: str = "/healthz"
+    prometheus_metrics_enabled: bool = False
+    ssl_enabled: bool = False
+    ssl_certificate: str = "/etc/falco/falco.pem"
+    bearer_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """`metrics`, when it is enabled; the names are those of the keys."""
+
+    interval_ms: int = 3_600_000
+    interval: str = "1h"  # as written
+    output_rule: bool = True
+    output_file: str = ""
+    rules_counters_enabled: bool = True
+    resource_utilization_enabled: bool = True
+    state_counters_enabled: bool = True
+    kernel_event_counters_enabled: bool = True
+    kernel_event_counters_per_cpu_enabled: bool = False
+    libbpf_stats_enabled: bool = True
+    plugins_metrics_enabled: bool = True
+    convert_memory_to_mb: bool = True
+    include_empty_values: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     files: tuple[str, ...] = ()  # what was read
+    included: tuple[str, ...] = ()  # paths of config_files, whether they exist or not
+    watch_config_files: bool = True
     rules_files: tuple[str, ...] = DEFAULT_RULES_FILES
     rule_matching: str = "first"  # or "all"
     capture_enabled: bool = False
@@ -78,14 +189,19 @@ class Config:
     json_include_output_fields_property: bool = True
     json_include_tags_property: bool = True
     time_format_iso_8601: bool = False
-    buffered_outputs: bool = False
-    stdout_output_enabled: bool = True
+    buffer_format_base64: bool = False
+    outputs: Outputs = field(default_factory=Outputs)
     drops: Drops = field(default_factory=Drops)
+    max_quiet_s: int = 1000  # syscall_event_timeouts.max_consecutives
     cpu_limit_percent: float = 0.0  # of one core; 0 is no limit
     log_stderr: bool = True
+    log_syslog: bool = True
     log_level: Level = Level.INFO
+    log_json: bool = False
+    webserver: WebServer | None = None
+    metrics: Metrics | None = None
     append_output: tuple[AppendOutput, ...] = ()
     static_fields: tuple[tuple[str, str], ...] = ()  # (name without "static.", value)
     rules: tuple[Selection, ...] = ()
     warnings: tuple[str, ...] = ()  # lines for the log: keys that nobody knows
-    notices: tuple[str, ...] = ()  # lines for the log: keys that have no effect yet
+    notices: tuple[str, ...] = ()  # lines for the log: keys that have no effect, and what is done instead

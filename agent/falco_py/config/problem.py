@@ -54,6 +54,16 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class SettingError(Exception):
+    """A value that is well formed cannot be used: a certificate that is none. `key` is dotted."""
+
+    def __init__(self, key: str, message: str, remedy: str) -> None:
+        super().__init__(f"{key}: {message}\n  What to do: {remedy}")
+        self.key = key
+        self.message = message
+        self.remedy = remedy
+
+
 def snippet(lines: Sequence[str], line: int, column: int) -> str:
     """The line and a caret below the column, both counted from 1; empty when there is no such line."""
     if not 1 <= line <= len(lines):

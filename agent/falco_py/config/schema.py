@@ -32,7 +32,10 @@ _SHAPES: Final[dict[str, dict[str, Any]]] = {
         "items": {
             "anyOf": [
                 {"type": "string"},
-                _object({"path": {"type": "string"}, "strategy": {"enum": ["append", "override", "add-only"]}}),
+                {
+                    **_object({"path": {"type": "string"}, "strategy": {"enum": ["append", "override", "add-only"]}}),
+                    "required": ["path"],
+                },
             ]
         },
     },
@@ -49,16 +52,34 @@ _SHAPES: Final[dict[str, dict[str, Any]]] = {
         ),
     },
     "static_fields": {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
-    "load_plugins": _TEXTS,
-    "base_syscalls.custom_set": _TEXTS,
+    "plugins": {
+        "type": "array",
+        "items": {
+            **_object(
+                {
+                    "name": {"type": "string"},
+                    "library_path": {"type": "string"},
+                    "init_config": {},
+                    "open_params": {"type": "string"},
+                }
+            ),
+            "required": ["name"],
+        },
+    },
 }
 
 
 def _value(key: Key) -> dict[str, Any]:
-    if key.name in _SHAPES:
-        return _SHAPES[key.name]
+    """What a key takes, and what it does."""
+    about = f"{key.about}. No effect: {key.instead}" if key.instead else key.about
+    return {"description": about, **_shape(key)}
+
+
+def _shape(key: Key) -> dict[str, Any]:
     if key.kind is Kind.ANY:
-        return {}
+        return _SHAPES[key.name]
+    if key.kind is Kind.MAP:
+        return {"type": "object", "additionalProperties": {"type": "string"}}
     if key.kind is Kind.TEXTS:
         made: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
         if key.choices:

@@ -107,13 +107,16 @@ def load(
     rule_matching: str = "first",
     extra_output: Sequence[AppendOutput] = (),
     selections: Sequence[Selection] = (),
+    base64: bool = False,
     catalogue: Any = None,
 ) -> Bundle:
     """`files`: (name, text) in order. `extra_output`: what is added to the outputs of the rules that it fits;
-    `selections`: which rules are enabled or disabled once all are known, in order. Raises RulesError.
+    `selections`: which rules are enabled or disabled once all are known, in order. `base64`: outputs give bytes so.
+    Raises RulesError.
     """
     with deep_recursion(MAX_DEPTH):
-        return Loader(catalogue or Default(), extra_output, selections).load(files, min_priority, rule_matching)
+        loader = Loader(catalogue or Default(), extra_output, selections, base64=base64)
+        return loader.load(files, min_priority, rule_matching)
 
 
 Item = tuple[str, str]  # ("rule" | "macro" | "list", its name)
@@ -133,7 +136,12 @@ class Loader:
     """One load. What it learned stays readable for descriptions of the rules (see describe)."""
 
     def __init__(
-        self, catalogue: Any, extra_output: Sequence[AppendOutput] = (), selections: Sequence[Selection] = ()
+        self,
+        catalogue: Any,
+        extra_output: Sequence[AppendOutput] = (),
+        selections: Sequence[Selection] = (),
+        *,
+        base64: bool = False,
     ) -> None:
         self.catalogue = catalogue
         self.extra_output = extra_output
@@ -142,7 +150,7 @@ class Loader:
         self.kept = kept_for(catalogue)
         self.writer = self.kept.writer
         self.compiler = Compiler(self.writer, self.kept)
-        self.formats = Formats(self.writer)
+        self.formats = Formats(self.writer, base64=base64)
         self.macros = Macros(self._macro_error, self.kept.nodes)
         self.definitions = Definitions()
         self.lists: list[ResolvedList] = []
@@ -238,7 +246,7 @@ class Loader:
         )  # fmt: skip
 
     def _format(self, text: str, more: tuple[tuple[str, str | None], ...] = ()) -> OutputFormat:
-        return self.kept.outputs.get((), (text, more), lambda: self.formats.compile(text, more))
+        return self.kept.outputs.get((), (text, more, self.formats.base64), lambda: self.formats.compile(text, more))
 
     # Conditions
 

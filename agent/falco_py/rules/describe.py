@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _NAME_WIDTH = 50
 _TEXT_WIDTH = 70
 # What Falco has from a plugin: the class of a field -> the plugin.
-_PLUGINS = {"container": "container", "k8s": "container", "k8smeta": "k8smeta", "k8s_audit": "k8saudit", "json": "json"}
+PLUGINS = {"container": "container", "k8s": "container", "k8smeta": "k8smeta", "k8s_audit": "k8saudit", "json": "json"}
 
 
 class Descriptions:
@@ -46,9 +46,10 @@ class Descriptions:
         extra_output: Sequence[AppendOutput] = (),
         selections: Sequence[Selection] = (),
         rule_matching: str = "first",
+        base64: bool = False,
         catalogue: Any = None,
     ) -> None:
-        self._loader = Loader(catalogue or Default(), extra_output, selections)
+        self._loader = Loader(catalogue or Default(), extra_output, selections, base64=base64)
         with deep_recursion(MAX_DEPTH):
             self._loader.load(files, Priority.DEBUG, rule_matching)
         self.rules = {rule.name: rule for rule in self._loader.rules}
@@ -151,7 +152,7 @@ class Descriptions:
 
     def _plugins(self, names: Iterable[str]) -> list[str]:
         found = (self._loader.catalogue.lookup(name) for name in names)
-        return _sorted(_PLUGINS[one[0].klass] for one in found if one is not None and one[0].klass in _PLUGINS)
+        return _sorted(PLUGINS[one[0].klass] for one in found if one is not None and one[0].klass in PLUGINS)
 
 
 def _sorted(words: Iterable[str]) -> list[str]:

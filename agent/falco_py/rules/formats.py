@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The text of an output becomes functions that give the message and its fields.
 
-`%field`, `%field[arg]`, `%transformer(field)` and `%<N>field` are replaced; a missing value prints as `<NA>`.
+`%field`, `%field[arg]`, `%transformer(field)` and `%<N>field` are replaced; a missing value prints as `<NA>`. Bytes
+print with a dot for what is not printable, or as base64 when that is asked for; the values for JSON stay bytes then or
+are base64 as well.
 Invariant: a compiled format never raises and never suppresses an alert.
 """
 
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -102,14 +105,27 @@ def _show_padded(value: Any) -> str:
     return f"{value:09d}" if isinstance(value, int) else show(value)
 
 
+def _base64(value: Any) -> Any:
+    """`value` with its bytes as base64."""
+    if isinstance(value, bytes):
+        return b64encode(value).decode("ascii")
+    return tuple(map(_base64, value)) if isinstance(value, tuple) else value
+
+
+def _show_base64(value: Any) -> str:
+    return show(_base64(value))
+
+
 _SHOWN = {"HEX": _show_hex, "10_PADDED_DEC": _show_padded}
+_MAYBE_BYTES = ("BYTEBUF", "DYN")  # types of fields whose values may be bytes
 
 
 class Formats:
-    """Compiles output texts; `writer` holds the names that the expressions use."""
+    """Compiles output texts; `writer` holds the names that the expressions use. `base64`: how bytes are given."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, *, base64: bool = False) -> None:
         self.writer = writer
+        self.base64 = base64
 
     def compile(self, text: str, extra_fields: Sequence[tuple[str, str | None]] = ()) -> OutputFormat:
         """`extra_fields`: (key, format) of values beside those of the text; no format: the field `key`, typed.
@@ -118,7 +134,7 @@ class Formats:
         """
         if not text:
             raise CheckError(0, "empty formatting token", "an output needs some text")
-        made = _Compilation(self.writer, text).run()
+        made = _Compilation(self.writer, text, self.base64).run()
         if not extra_fields:
             return made
         values, reads = dict(made._values), list(made.reads)
@@ -140,9 +156,11 @@ class Formats:
 
 
 class _Compilation:
-    def __init__(self, writer: Writer, text: str) -> None:
+    def __init__(self, writer: Writer, text: str, base64: bool) -> None:
         self.writer = writer
         self.text = text
+        self.base64 = base64
+        self.show = _show_base64 if base64 else show
         self.parts: list[str | Token] = []
         self.values: dict[str, Getter] = {}
         self.reads: list[tuple[Field, int]] = []
@@ -183,7 +201,7 @@ class _Compilation:
         field, arg, end = found
         self.reads.append((field, percent))
         read = self._getter((field.print_code or field.code)(arg))
-        self.parts.append(Token(self.text[at:end], width, read, _SHOWN.get(field.print_format, show)))
+        self.parts.append(Token(self.text[at:end], width, read, _SHOWN.get(field.print_format, self.show)))
         self.values[self.text[at:end]] = self._value(field, arg)
         return end
 
@@ -192,6 +210,8 @@ class _Compilation:
         if field.name.startswith(_TIMES):
             return lambda e: e.ts
         read = self._getter((field.json_code or field.code)(arg))
+        if self.base64 and field.type in _MAYBE_BYTES:
+            return lambda e: _base64(read(e))
         if field.print_format != "HEX":
             return read
         return lambda e: None if (value := read(e)) is None else _show_hex(value)
@@ -234,7 +254,7 @@ class _Compilation:
         except CheckError as wrong:
             found = wrong.finding
             raise CheckError(at + found.at, found.message, found.hint, found.unknown) from None
-        self.parts.append(Token(self.text[at:end], width, self._getter(value.code), show))
+        self.parts.append(Token(self.text[at:end], width, self._getter(value.code), self.show))
         for expr in operand_fields(call):
             field, arg = self.writer.catalogue.lookup(spelled(expr))
             self.reads.append((field, at + expr.at))

@@ -37,12 +37,13 @@ class Trials:
         rule_matching: str = "first",
         extra_output: Sequence[AppendOutput] = (),
         selections: Sequence[Selection] = (),
+        base64: bool = False,
         min_priority: Priority = Priority.DEBUG,
         complete: bool = False,
     ) -> None:
         self.catalogue = GivenCatalogue()
         self.every = rule_matching == "all"
-        self.loader = Loader(self.catalogue, extra_output, selections)
+        self.loader = Loader(self.catalogue, extra_output, selections, base64=base64)
         with deep_recursion(MAX_DEPTH):
             self.bundle = self.loader.load(files, min_priority, rule_matching)
         self.rules: dict[str, Rule] = {rule.name: rule for rule in self.loader.rules}

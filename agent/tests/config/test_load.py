@@ -3,40 +3,24 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from falco_py.config import AppendOutput, Config, ConfigError, Drops, Match, load
+from falco_py.config import AppendOutput, Config, ConfigError, load
 from falco_py.config.keys import KEYS, SECTIONS
-from falco_py.config.model import Selection
 from falco_py.config.tree import Mapping, Scalar, Sequence, parse, steps
 from falco_py.log import Level
+from tests.config.reading import nested, problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    Write = Callable[..., str]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(text: str, name: str = "falco.yaml") -> str:
-        path = tmp_path / name
-        path.write_text(text)
-        return str(path)
-
-    return write
-
-
-def problem(path: str | None, *overrides: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        load(path, overrides)
-    return str(caught.value)
+    from tests.config.reading import Write
 
 
 def test_no_file_gives_the_built_in_configuration() -> None:
@@ -70,7 +54,7 @@ log_level: debug
     assert not config.json_include_output_fields_property
     assert not config.json_include_tags_property
     assert config.time_format_iso_8601
-    assert config.buffered_outputs
+    assert config.outputs.buffered
     assert not config.log_stderr
     assert config.log_level is Level.DEBUG
     assert config.warnings == ()
@@ -109,26 +93,19 @@ def test_a_bad_priority_is_told_in_falcos_words_with_the_nearest_one(write: Writ
         ("json_output: maybe", '1:14: json_output: expected true or false, found "maybe"'),
         ("json_output: tRUE", '1:14: json_output: expected true or false, found "tRUE"'),
         ("json_output: [true]", "1:14: json_output: expected true or false, found a list"),
-        ("rule_matching: some", '1:16: rule_matching: expected one of first, all, found "some"'),
+        ("log_format: xml", '1:13: log_format: expected one of text, json, found "xml"'),
         ("rules_files: {a: b}", "1:14: rules_files: expected a list of texts, found keys with values"),
         ("engine: kmod", '1:9: engine: expected keys with values, found "kmod"'),
-        ("log_level: loud", "1:12: log_level: expected one of emergency, alert,"),
         ("output_timeout: -1", '1:17: output_timeout: expected a whole number from 0 up, found "-1"'),
         ("output_timeout: 1e3", '1:17: output_timeout: expected a whole number from 0 up, found "1e3"'),
         ("webserver: {listen_port: 70000}", "expected a whole number from 0 to 65535"),
         ("syscall_event_drops: {threshold: 2}", "expected a number from 0 to 1"),
         ("syscall_event_drops: {threshold: nan}", "expected a number from 0 to 1"),
-        ("syscall_event_drops: {actions: [shout]}", "expected some of ignore, log, alert, exit"),
-        ("append_output: [{extra_output: [a]}]", "append_output: extra_output: expected text, found a list"),
-        ("rules: [{disabled: {tag: x}}]", "1:9: rules: expected entries with enable or disable, found keys with"),
-        ("rules: [{disable: x}]", "1:19: rules: disable: expected rule or tag with a text"),
-        ("rules: [{disable: {tag: x, rule: y}}]", "rules: disable: expected rule or tag with a text"),
-        ("rules: [{enable: {tags: x}}]", "rules: enable: expected rule or tag with a text"),
-        ("static_fields: [a]", "1:16: static_fields: expected keys with values, found a list"),
-        ("static_fields: {a b: c}", '1:22: static_fields: "a b" cannot be the name of a field'),
-        ("static_fields: {a: [c]}", "1:20: static_fields.a: expected text, found a list"),
-        ("append_output: [a]", '1:17: append_output: expected entries with keys, found "a"'),
-        ("append_output: [{suggested_output: perhaps}]", "suggested_output: expected true or false"),
+        ("output_timeout: 1_000", '1:17: output_timeout: expected a whole number from 0 up, found "1_000"'),
+        ("fold_repeats: {interval_s: inf}", "expected a number from 0 to 86400"),
+        ("file_output: true", '1:14: file_output: expected keys with values, found "true"'),
+        ("priority: [debug]", "1:11: priority: expected text, found a list"),
+        ("rules_files: [[/a]]", "1:14: rules_files: expected a list of texts, found a list"),
         ("- a", "the file must hold keys with values, not a list"),
         ("a", 'the file must hold keys with values, not "a"'),
     ],
@@ -139,10 +116,26 @@ def test_a_wrong_type_names_place_and_expectation(write: Write, text: str, told:
     assert told in problem(path)
 
 
+@pytest.mark.parametrize("word", ["yes", "Yes", "YES", "on", "y", "Y", "True", "TRUE", "true", "'true'"])
+def test_true_has_the_spellings_of_yaml(write: Write, word: str) -> None:
+    assert load(write(f"json_output: {word}")).json_output
+
+
+@pytest.mark.parametrize("word", ["no", "No", "OFF", "n", "N", "False", "'off'"])
+def test_and_so_has_false(write: Write, word: str) -> None:
+    assert not load(write(f"watch_config_files: {word}")).watch_config_files
+
+
+@pytest.mark.parametrize("section", sorted(SECTIONS))
+def test_a_section_without_a_value_is_as_if_absent(write: Write, section: str) -> None:
+    path = write(nested(section, "~"))
+    assert load(path) == Config(files=(path,))
+
+
 def test_all_problems_are_told_at_once(write: Write) -> None:
     with pytest.raises(ConfigError) as caught:
         load(write("json_output: 1x\npriority: no such\nbuffered_outputs: 7\n"))
-    assert [p.place.line for p in caught.value.problems] == [1, 3, 2]
+    assert [p.place.line for p in caught.value.problems] == [1, 2, 3]
 
 
 def test_bad_yaml_names_the_place_and_shows_it(write: Write) -> None:
@@ -169,141 +162,8 @@ def test_bytes_that_are_not_text_are_told(tmp_path: Path) -> None:
     assert problem(str(path)) == f"{path}: not UTF-8 text: byte 3 cannot be read"
 
 
-@pytest.mark.parametrize("output", ["file_output", "program_output", "http_output"])
-def test_an_enabled_output_that_does_not_exist_yet_is_refused(write: Write, output: str) -> None:
-    path = write(f"{output}:\n  enabled: true\n")
-    told = problem(path)
-    assert told.startswith(f"{path}:2:12: {output}.enabled: true is not supported yet by this build\n")
-    assert f"Set {output}.enabled to false" in told
-
-
-def test_an_output_that_an_override_disables_is_not_refused(write: Write) -> None:
-    load(write("file_output:\n  enabled: true\n"), ["file_output.enabled=false"])
-
-
-@pytest.mark.parametrize("kind", ["replay", "nodriver"])
-def test_an_engine_that_cannot_be_honoured_is_refused(write: Write, kind: str) -> None:
-    assert f"engine.kind: {kind} is not supported yet" in problem(write(f"engine: {{kind: {kind}}}"))
-
-
-def test_no_output_at_all_is_refused(write: Write) -> None:
-    told = problem(write("stdout_output:\n  enabled: false\n"))
-    assert "No output configured, please make sure at least one output is configured and enabled." in told
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (
-            "webserver:\n  enabled: true",
-            "2:3: webserver.enabled: not supported yet by this build; there is no web server",
-        ),
-        (
-            "syslog_output: {enabled: true}",
-            "1:17: syslog_output.enabled: not supported yet by this build; alerts go to",
-        ),
-        ("log_syslog: true", "1:1: log_syslog: not supported yet by this build; nothing is sent to syslog"),
-        ("watch_config_files: false", ""),
-        ("watch_config_files: true", ""),
-        ("metrics: {enabled: true}", "1:11: metrics.enabled: not supported yet"),
-        ("load_plugins: [json]", "1:1: load_plugins: not supported yet"),
-        ("load_plugins: []", ""),
-        ("engine: {kind: kmod}", "1:10: engine.kind: not supported yet by this build; events come from CO-RE eBPF"),
-        ("syscall_event_drops: {actions: [exit], rate: 1, simulate_drops: true}", ""),
-        ("base_syscalls: {all: true}", "base_syscalls.all: not supported yet"),
-    ],
-)
-def test_a_key_without_effect_gives_one_notice(write: Write, text: str, told: str) -> None:
-    path = write(text)
-    notices = load(path).notices
-    if told:
-        (notice,) = notices
-        assert told in notice
-        assert notice.startswith(path + ":")
-    else:
-        assert notices == ()
-
-
-def test_every_key_is_accepted_with_falcos_default_without_a_warning(write: Write) -> None:
-    def text(value: object) -> str:
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, tuple):
-            return "[" + ", ".join(value) + "]"
-        return "[]" if value is None else f"'{value}'"
-
-    for key in KEYS.values():
-        line = text(key.default)
-        for name in reversed(key.name.split(".")):
-            line = f"{{{name}: {line}}}"
-        assert load(write(line)).warnings == (), key.name
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("jsn_output: true", ':1:1: unknown key "jsn_output", ignored; did you mean "json_output"?'),
-        ("engine: {kindd: kmod}", ':1:10: unknown key "engine.kindd", ignored; did you mean "engine.kind"?'),
-        ("listen_port: 1", ':1:1: unknown key "listen_port", ignored; did you mean "webserver.listen_port"?'),
-        ("zzzzzzzz: 1", ':1:1: unknown key "zzzzzzzz", ignored'),
-        ("json_output: true\njson_output: false", ':2:1: "json_output" is given twice; the first one counts'),
-        ("append_output: [{extra: x}]", ':1:18: unknown key "extra" in append_output, ignored'),
-    ],
-)
-def test_an_unknown_key_is_a_warning_with_the_nearest_one(write: Write, text: str, told: str) -> None:
-    path = write(text)
-    assert load(path).warnings == (path + told,)
-
-
 def test_of_a_key_given_twice_the_first_counts(write: Write) -> None:
     assert load(write("json_output: true\njson_output: false")).json_output
-
-
-def test_rules_file_is_the_old_name(write: Write) -> None:
-    assert load(write("rules_file: /a.yaml")).rules_files == ("/a.yaml",)
-    assert "cannot both be given" in problem(write("rules_file: /a.yaml\nrules_files: [/b.yaml]"))
-
-
-def test_append_output_is_read(write: Write) -> None:
-    config = load(
-        write("""
-append_output:
-  - suggested_output: true
-  - match: {rule: a rule, source: syscall, tags: [x, y]}
-    extra_output: "on %evt.hostname"
-    extra_fields: [proc.name, {who: "%user.name"}]
-""")
-    )
-    assert config.append_output == (
-        AppendOutput(suggested_output=True),
-        AppendOutput(
-            Match("a rule", "syscall", frozenset({"x", "y"})),
-            "on %evt.hostname",
-            (("proc.name", None), ("who", "%user.name")),
-        ),
-    )
-
-
-def test_selections_are_read_in_order(write: Write) -> None:
-    config = load(write("rules: [{disable: {rule: '*'}}, {enable: {tag: x}}, {disable: {tag: y}}]"))
-    assert config.rules == (Selection(False, rule="*"), Selection(True, tag="x"), Selection(False, tag="y"))
-    assert [str(one) for one in config.rules] == [
-        "Disabling rules with name: *",
-        "Enabling rules with tag: x",
-        "Disabling rules with tag: y",
-    ]
-
-
-def test_static_fields_are_texts(write: Write) -> None:
-    assert load(write("static_fields: {site: here, n: 5}")).static_fields == (("site", "here"), ("n", "5"))
-
-
-def test_a_match_asks_for_all_it_names() -> None:
-    match = Match(rule="r", tags=frozenset({"x"}))
-    assert match.fits("r", "syscall", frozenset({"x", "y"}))
-    assert not match.fits("r", "syscall", frozenset({"y"}))
-    assert not match.fits("other", "syscall", frozenset({"x"}))
-    assert Match().fits("any", "any", frozenset())
 
 
 class TestEnvironment:
@@ -316,6 +176,18 @@ class TestEnvironment:
 
     def test_an_unset_variable_alone_is_as_if_the_key_were_absent(self, write: Write) -> None:
         assert load(write("json_output: ${NONE_SUCH}")) == load(write(""))
+
+    def test_a_doubled_dollar_within_a_text_gives_the_word_itself(
+        self, write: Write, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DIR", "/x")
+        read = load(write("static_fields: {a: 'in ${DIR} not $${DIR} ${DIR}', b: '$${DIR}', c: '$DIR ${ DIR }'}"))
+        assert read.static_fields == (("a", "in /x not ${DIR} /x"), ("b", "${DIR}"), ("c", "$DIR /x"))
+
+    def test_keys_have_no_variables(self, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KEY", "json_output")
+        path = write("${KEY}: true")
+        assert load(path).warnings == (f'{path}:1:1: unknown key "${{KEY}}", ignored',)
 
     def test_overrides_have_variables_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LEVEL", "alert")
@@ -337,7 +209,7 @@ class TestOverrides:
     @pytest.mark.parametrize(
         ("override", "told"),
         [
-            ("foo", "-o foo: the form must be key=value or key.subkey=value"),
+            ("foo", 'Error parsing config option "foo". Must be of the form key=val or key.subkey=val\n  For example'),
             ("=x", "-o =x: a key is empty"),
             ("a..b=x", "a key is empty"),
             ("[0]=x", "a key must stand"),
@@ -345,6 +217,7 @@ class TestOverrides:
             ("rules_files[x]=y", '"x" is not an index'),
             ("rules_files[3]=y", "the list has 0 entries, so there is no [3]"),
             ("json_output=maybe", 'json_output: expected true or false, found "maybe"'),
+            ("json_output={}", "json_output: expected true or false, found keys with values"),
             ("json_output=[", "not valid YAML"),
         ],
     )
@@ -352,6 +225,13 @@ class TestOverrides:
         assert problem(None, override).startswith(f"-o {override}:")
         assert ":1:" not in problem(None, override)
         assert told in problem(None, override)
+
+    def test_an_escaped_character_belongs_to_the_key(self) -> None:
+        assert load(None, [r"http_output.headers.X\.Y=z", "http_output.enabled=true", "http_output.url=http://a"]
+                    ).outputs.http.headers == (("X.Y", "z"),)  # fmt: skip
+
+    def test_no_text_is_no_value(self) -> None:
+        assert load(None, ["priority="]).priority == 7
 
     def test_an_unknown_key_is_a_warning(self) -> None:
         (warning,) = load(None, ["jason_output=true"]).warnings
@@ -392,6 +272,56 @@ class TestIncludedFiles:
         main = write(f"config_files: [{{path: {more}, strategy: {strategy}}}]\nrules_files: [/a]")
         assert load(main).rules_files == found
 
+    def test_all_that_is_no_list_is_replaced_by_append(self, write: Write) -> None:
+        more = write("http_output: {url: http://b}\nrules_files: [/b]\npriority: error", "more.yaml")
+        main = write(f"config_files: [{more}]\nhttp_output: {{enabled: true, url: http://a}}\nrules_files: /a")
+        read = load(main)
+        assert (read.outputs.http, read.rules_files, read.priority) == (None, ("/b",), 3)
+
+    def test_add_only_leaves_a_key_without_a_value_alone(self, write: Write) -> None:
+        more = write("priority: error\njson_output: true", "more.yaml")
+        read = load(write(f"config_files: [{{path: {more}, strategy: add-only}}]\npriority:"))
+        assert (read.priority, read.json_output) == (7, True)
+
+    def test_later_files_see_what_earlier_ones_added(self, write: Write) -> None:
+        one, two = write("rules_files: [/1]", "1.yaml"), write("rules_files: [/2]", "2.yaml")
+        main = write(f"config_files: [{one}, {{path: {two}, strategy: append}}]\nrules_files: [/0]")
+        assert load(main).rules_files == ("/0", "/1", "/2")
+
+    def test_the_paths_are_kept_as_written(self, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """For whoever watches them: also those that do not exist yet."""
+        monkeypatch.setenv("HERE", str(tmp_path))
+        (tmp_path / "d").mkdir()
+        more = write("", "d/a.yaml")
+        main = write("config_files: ['${HERE}/d', {path: '${HERE}/none'}, '${NONE_SUCH}', ~]")
+        read = load(main)
+        assert read.included == (f"{tmp_path}/d", f"{tmp_path}/none")
+        assert read.files == (main, more)
+
+    def test_an_override_of_config_files_replaces_or_adds(self, write: Write) -> None:
+        one, two = write("priority: error", "1.yaml"), write("json_output: true", "2.yaml")
+        main = write(f"config_files: [{one}]")
+        assert load(main, [f"config_files={two}"]).included == (two,)
+        assert load(main, [f"config_files[]={{path: {two}, strategy: override}}"]).included == (one, two)
+        assert load(main, ["config_files=[]"]).included == ()
+
+    def test_a_problem_names_the_included_file(self, write: Write) -> None:
+        more = write("\njson_output: maybe", "more.yaml")
+        assert problem(write(f"config_files: [{more}]")).startswith(f"{more}:2:14: json_output:")
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("config_files: [[/a]]", ":1:16: config_files takes paths, or entries with path and strategy"),
+            ("config_files: [{strategy: append}]", ":1:16: config_files takes paths, or entries with path and"),
+            ("config_files: [{path: [a]}]", ":1:16: config_files takes paths"),
+            ("config_files: [{path: x, strategy: [append]}]", ":1:36: strategy must be one of append, override, add-"),
+        ],
+    )
+    def test_what_is_no_entry_is_refused(self, write: Write, text: str, told: str) -> None:
+        path = write(text)
+        assert problem(path).startswith(path + told)
+
     def test_an_override_of_config_files_counts_before_including(self, write: Write) -> None:
         more = write("priority: error", "more.yaml")
         assert load(write("priority: debug"), [f"config_files[]={more}"]).priority == 3
@@ -408,8 +338,9 @@ class TestIncludedFiles:
         assert "the file includes itself" in problem(write(f"config_files: [{tmp_path}/falco.yaml]"))
 
     def test_an_unknown_strategy_is_refused(self, write: Write) -> None:
-        told = problem(write("config_files: [{path: x, strategy: merge}]"))
-        assert "strategy must be one of append, override, add-only" in told
+        told = problem(write("config_files: [{path: x, strategy: overide}]"))
+        assert 'strategy must be one of append, override, add-only, found "overide"' in told
+        assert "Did you mean override?" in told
 
 
 def test_aliases_within_aliases_cost_nothing() -> None:
@@ -430,6 +361,7 @@ _WORDS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(_WORDS).map("".join)))
 def test_any_text_is_a_configuration_or_a_told_problem(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
@@ -438,10 +370,34 @@ def test_any_text_is_a_configuration_or_a_told_problem(tmp_path_factory: pytest.
         load(str(path))
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(_WORDS).map("".join)), st.one_of(st.text(), st.sampled_from(sorted(KEYS))))
 def test_any_override_is_a_configuration_or_a_told_problem(value: str, key: str) -> None:
     with suppress(ConfigError):
         load(None, [f"{key}={value}", value])
+
+
+_PIECES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.sampled_from(
+        ["/a", "127.0.0.1", "1h", "http://a", "append", "enable", "x" * 300]
+    )),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(
+        ["name", "path", "strategy", "enable", "disable", "rule", "tag", "tags", "match", "extra_output",
+         "extra_fields", "suggested_output", "library_path", "enabled", "odd"]
+    ), inner, max_size=3)),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(KEYS))
+@settings(max_examples=15, deadline=None)
+@given(value=_PIECES)
+def test_any_value_of_any_key_is_a_configuration_or_a_told_problem(name: str, value: object) -> None:
+    enabled = f"{name.partition('.')[0]}.enabled"
+    on = [f"{enabled}=true"] if enabled in KEYS else []
+    with suppress(ConfigError):
+        read = load(None, [*on, f"{name}={json.dumps(value)}"])
+        assert all(isinstance(line, str) and line for line in (*read.warnings, *read.notices))
 
 
 def test_scalars_keep_their_text() -> None:
@@ -454,23 +410,3 @@ def test_scalars_keep_their_text() -> None:
     assert not b.is_null
     assert isinstance(c, Sequence)
     assert [item.text for item in c.items if isinstance(item, Scalar)] == ["no", "1.50"]
-
-
-def test_what_is_done_about_drops_is_read(write: Write) -> None:
-    keys = "threshold: .3, actions: [alert, exit], rate: 2, max_burst: 5, simulate_drops: yes"
-    read = load(write(f"syscall_event_drops: {{{keys}}}"))
-    assert read.drops == Drops(0.3, ("alert", "exit"), 2.0, 5.0, simulate=True)
-    assert load(write("{}")).drops == Drops() == Config().drops
-
-
-def test_to_ignore_drops_excludes_what_comes_after(write: Write) -> None:
-    with pytest.raises(ConfigError, match='action "log" does not make sense with the "ignore" action'):
-        load(write("syscall_event_drops: {actions: [ignore, log]}"))
-    assert load(write("syscall_event_drops: {actions: [alert, ignore]}")).drops.actions == ("alert", "ignore")
-
-
-def test_the_share_of_cpu_is_read(write: Write) -> None:
-    assert load(write("engine: {falco_py: {cpu_limit_percent: 12.5}}")).cpu_limit_percent == 12.5
-    assert Config().cpu_limit_percent == 0
-    with pytest.raises(ConfigError, match="expected a number from 0 up"):
-        load(write("engine: {falco_py: {cpu_limit_percent: -1}}"))

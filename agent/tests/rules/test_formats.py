@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from falco_py.rules.bundle import load
 from falco_py.rules.expressions import CheckError, Writer
 from falco_py.rules.formats import Formats, OutputFormat
 from tests.rules.standin import Catalogue, Event, address, codes, loaded, only_failure, rule
 
 
-def compiled(text: str) -> OutputFormat:
-    return Formats(Writer(Catalogue())).compile(text)
+def compiled(text: str, *, base64: bool = False) -> OutputFormat:
+    return Formats(Writer(Catalogue()), base64=base64).compile(text)
 
 
 def shown(text: str, **values: Any) -> str:
@@ -118,6 +119,43 @@ def test_deprecated_fields_in_an_output_are_warned_about() -> None:
     (warning,) = loaded(rule("evt.type = open", "a %evt.latency")).warnings
     assert (warning.code, warning.line, warning.column) == ("LOAD_DEPRECATED_ITEM", 4, 13)
     assert codes(loaded(rule("evt.type = open", "a %evt.num"))) == []
+
+
+class TestBase64:
+    """buffer_format_base64"""
+
+    EVENT = Event("open", {"evt.raw": b"a\x00\xffb", "proc.name": "init", "proc.args": ("a", "b")})
+
+    def test_bytes_are_encoded_once_in_the_message_and_in_the_fields(self) -> None:
+        made = compiled("%evt.raw %proc.name %proc.args", base64=True)
+        assert made.format(self.EVENT) == "YQD/Yg== init (a,b)"
+        assert made.fields(self.EVENT) == {"evt.raw": "YQD/Yg==", "proc.name": "init", "proc.args": ("a", "b")}
+
+    def test_a_width_counts_what_is_shown(self) -> None:
+        assert compiled("%4evt.raw|%10evt.raw|", base64=True).format(self.EVENT) == "YQD/|YQD/Yg==  |"
+
+    def test_no_bytes_are_still_missing(self) -> None:
+        made = compiled("%evt.raw", base64=True)
+        assert (made.format(Event()), made.fields(Event())) == ("<NA>", {"evt.raw": None})
+        assert compiled("%evt.raw|", base64=True).format(Event("open", {"evt.raw": b""})) == "|"
+
+    def test_without_it_bytes_stay_bytes_and_print_with_dots(self) -> None:
+        made = compiled("%evt.raw")
+        assert (made.format(self.EVENT), made.fields(self.EVENT)) == ("a..b", {"evt.raw": b"a\x00\xffb"})
+
+    def test_extra_fields_are_encoded_as_well(self) -> None:
+        extra = (("evt.raw", None), ("text", "<%evt.raw>"))
+        made = Formats(Writer(Catalogue()), base64=True).compile("%proc.name", extra)
+        assert made.fields(self.EVENT) == {"proc.name": "init", "evt.raw": "YQD/Yg==", "text": "<YQD/Yg==>"}
+
+    def test_rules_are_loaded_with_it_or_without_it_one_after_the_other(self) -> None:
+        """What an earlier load of the same rules made is not used when the other form is asked for."""
+        text = rule("evt.type = read", '"%evt.buffer %evt.rawarg.data"')
+        shown = []
+        for base64 in (True, False, True):
+            (made,) = load([("rules.yaml", text)], base64=base64).rules
+            shown.append([token.show(b"\x00a") for token in made.format._parts if not isinstance(token, str)])
+        assert shown == [["AGE=", "AGE="], [".a", ".a"], ["AGE=", "AGE="]]
 
 
 @settings(max_examples=400, deadline=None)
