@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent has to say about itself becomes one line on stderr, in Falco's form.
+"""What the agent has to say about itself becomes one line on stderr and one message to syslog, in Falco's form.
 
-`Tue Mar  4 17:35:48 2025: message` (local time, names always English), or with ISO times
-`2025-03-04T17:35:48+0000: message`. Invariant: one call, one line, whatever the message holds; a stderr that
-cannot be written to never stops the agent. Nothing on the hot path logs.
+`Tue Mar  4 17:35:48 2025: message` (local time, names always English), with ISO times
+`2025-03-04T17:35:48+0000: message`, or as JSON. Invariant: one call, one line, whatever the message holds; a stderr or
+a syslog daemon that takes nothing never stops the agent. Nothing on the hot path logs.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from __future__ import annotations
 import os
 import time
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from .visible import visible
+from .visible import json_line, visible
+
+if TYPE_CHECKING:
+    from .syslog import Syslog
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -34,9 +37,12 @@ class Level(IntEnum):
 
 
 class Log:
-    """Lines at or above `level` go to `fd`; `lost` counts those that could not be written."""
+    """Lines at or above `level` go to `fd`, and to syslog when that is wanted.
 
-    __slots__ = ("enabled", "fd", "iso", "level", "lost")
+    `lost` counts those that stderr did not take, `syslog_lost` those that syslog did not.
+    """
+
+    __slots__ = ("_journal", "_syslog", "as_json", "enabled", "fd", "iso", "level", "lost", "syslog_lost")
 
     def __init__(
         self, *, level: Level = Level.INFO, iso: bool = False, enabled: bool = True, fd: int = _STDERR
@@ -44,21 +50,48 @@ class Log:
         self.level = level
         self.iso = iso
         self.enabled = enabled
+        self.as_json = False
         self.fd = fd
         self.lost = 0
+        self.syslog_lost = 0
+        self._syslog: Syslog | None = None
+        self._journal = is_journal(fd)
 
-    def configure(self, *, level: Level, iso: bool, enabled: bool) -> None:
+    def configure(
+        self, *, level: Level, iso: bool, enabled: bool, as_json: bool = False, syslog: Syslog | None = None
+    ) -> None:
+        """`syslog`: where lines go as well; not when they reach the journal over `fd` already."""
         self.level = level
         self.iso = iso
         self.enabled = enabled
+        self.as_json = as_json
+        self._journal = is_journal(self.fd)
+        before, self._syslog = self._syslog, None if self._journal and enabled else syslog
+        if before is not None and before is not syslog:
+            before.close()
 
     def write(self, level: Level, message: str) -> None:
-        if not self.enabled or level > self.level:
+        if level > self.level:
             return
-        try:
-            os.write(self.fd, f"{stamp(time.time(), iso=self.iso)}: {visible(message)}\n".encode())
-        except OSError:
-            self.lost += 1
+        syslog = self._syslog
+        if self.enabled:
+            # The journal takes the number as the line's priority and leaves it out: sd-daemon(3).
+            head = f"<{int(level)}>" if self._journal else ""
+            try:
+                os.write(self.fd, f"{head}{self._line(level, message)}\n".encode())
+            except OSError:
+                self.lost += 1
+        if syslog is not None:
+            try:
+                syslog.send(level, self._line(level, message) if self.as_json else visible(message))
+            except OSError:
+                self.syslog_lost += 1
+
+    def _line(self, level: Level, message: str) -> str:
+        now_s = time.time()
+        if self.as_json:
+            return json_line({"level": level.name.lower(), "message": message, "time": stamp(now_s, iso=True)})
+        return f"{stamp(now_s, iso=self.iso)}: {visible(message)}"
 
     def critical(self, message: str) -> None:
         self.write(Level.CRITICAL, message)
@@ -77,6 +110,16 @@ class Log:
 
     def debug(self, message: str) -> None:
         self.write(Level.DEBUG, message)
+
+
+def is_journal(fd: int) -> bool:
+    """Whether `fd` is the stream to the journal that systemd gave: JOURNAL_STREAM, systemd.exec(5)."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return (device, inode) == (str(status.st_dev), str(status.st_ino))
 
 
 def stamp(now_s: float, *, iso: bool) -> str:

@@ -1,6 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where alerts go, one module an output."""
-
-from .stdout import Stdout
-
-__all__ = ["Stdout"]
