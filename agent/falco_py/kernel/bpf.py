@@ -11,6 +11,7 @@ import ctypes
 import os
 import platform
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ _NR_BPF = {"x86_64": 321, "aarch64": 280}
 _NAME_BYTES = 16
 _MAP_INFO = struct.Struct("=6I16s")  # type, id, sizes of key and value, entries, flags, name
 _PROG_NAME_AT = 64
+_PROG_RUNS = struct.Struct("=QQ")  # nanoseconds, runs
+_PROG_RUNS_AT = 192  # since 5.1
 _INFO_BYTES = 256
 _ELEM = struct.Struct("=IIQQQ")  # map, pad, key, value, flags
 _BATCH = struct.Struct("=QQQQIIQQ")  # in, out, keys, values, count, map, element flags, flags
@@ -51,6 +54,21 @@ def info(fd: int) -> bytes:
 def program_name(fd: int) -> str:
     """The first 15 bytes of a program's name. Raises OSError."""
     return _text(info(fd)[_PROG_NAME_AT : _PROG_NAME_AT + _NAME_BYTES])
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramRuns:
+    """Counted only while kernel.bpf_stats_enabled is 1, or somebody holds BPF_ENABLE_STATS."""
+
+    name: str
+    runs: int
+    run_time_ns: int
+
+
+def program_runs(name: str, fd: int) -> ProgramRuns:
+    """Raises OSError."""
+    run_time_ns, runs = _PROG_RUNS.unpack_from(info(fd), _PROG_RUNS_AT)
+    return ProgramRuns(name, runs, run_time_ns)
 
 
 def attach(program: int) -> int:

@@ -12,6 +12,7 @@ import mmap
 import os
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ from .pushdown import (
 from .tables import CLASSES, MAX_SYSCALLS, NumberTable, row_entries, wanted_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .pushdown import Plan
 
@@ -118,7 +119,10 @@ class Capture:
         self._bss[:MAX_SYSCALLS] = wanted_mask(self.numbers, event_names, state)
 
     def filter(self, plan: Plan) -> None:
-        """Puts the plan in the place of the one before, at once for all calls. Entries of processes are void then."""
+        """Puts the plan in the place of the one before, at once for all calls. Entries of processes are void then.
+
+        Raises HostError when the tables cannot hold it; the plan before stays in force then.
+        """
         generation = (self.generation + 1) & 0xFFFFFFFF
         slot = generation % _SLOTS
         tables: dict[str, list[tuple[bytes, bytes]]] = {
@@ -141,17 +145,29 @@ class Capture:
                 for value in range(VALUES)
             ],
         }
-        for name, entries in tables.items():
-            self._maps[name].update_many(entries)
+        keys = [(name, key) for name, entries in tables.items() for key, _ in entries]
+        try:
+            for name, entries in tables.items():
+                self._maps[name].update_many(entries)
+        except OSError as error:
+            self._forget(keys)
+            raise HostError(
+                f"the kernel's tables do not take these rules: {error.strerror}.",
+                "leave some rules out: falco-py explain --cost tells what they ask of the kernel.",
+            ) from error
         packed = pack_slot(plan, self._rows)
         at = _SLOTS_OFFSET + slot * len(packed)
         self._bss[at : at + len(packed)] = packed
         struct.pack_into("=I", self._bss, _GENERATION_OFFSET, generation)
         self._settle()
-        for name, key in self._keys:
-            self._maps[name].delete(key)
-        self._keys = [(name, key) for name, entries in tables.items() for key, _ in entries]
+        self._forget(self._keys)
+        self._keys = keys
         self.generation = generation
+
+    def _forget(self, keys: Iterable[tuple[str, bytes]]) -> None:
+        for name, key in keys:
+            with suppress(FileNotFoundError):  # a table that was full has not taken all
+                self._maps[name].delete(key)
 
     def shed(self, level: int) -> None:
         """From now on only rules of at least the severity `rules.priority.SHEDDING[level]` are asked in the kernel.
@@ -208,19 +224,20 @@ class Capture:
             os.close(self._attached.pop())
 
     def counters(self) -> Counters:
-        sums = [0] * _COUNTER_WORDS
-        cpus = min(os.cpu_count() or 1, MAX_CPUS)
-        possible = max(cpus, _possible_cpus())
-        for cpu in range(min(possible, MAX_CPUS)):
-            row = struct.unpack_from(f"={_COUNTER_WORDS}Q", self._bss, _COUNTERS_OFFSET + cpu * _COUNTER_WORDS * 8)
-            sums = [a + b for a, b in zip(sums, row, strict=True)]
-        n = len(CLASSES)
-        return Counters(
-            sent=dict(zip(CLASSES, sums[:n], strict=True)),
-            dropped=dict(zip(CLASSES, sums[n : 2 * n], strict=True)),
-            shed=dict(zip(CLASSES, sums[2 * n : 3 * n], strict=True)),
-            errors=dict(zip(_ERRORS, sums[3 * n :], strict=False)),
-        )
+        return _counters([sum(words) for words in zip(*self._counter_rows(), strict=True)])
+
+    def counters_by_cpu(self) -> list[Counters]:
+        """By the number of the CPU."""
+        return [_counters(row) for row in self._counter_rows()]
+
+    def _counter_rows(self) -> list[tuple[int, ...]]:
+        cpus = min(max(os.cpu_count() or 1, _possible_cpus()), MAX_CPUS)
+        row = struct.Struct(f"={_COUNTER_WORDS}Q")
+        return [row.unpack_from(self._bss, _COUNTERS_OFFSET + cpu * row.size) for cpu in range(cpus)]
+
+    def program_runs(self) -> list[bpf.ProgramRuns]:
+        """Of the programs that are attached. Raises OSError."""
+        return [bpf.program_runs(name, self._loading.programs[name]) for name in PROGRAMS if self._attached]
 
     def close(self) -> None:
         self.detach()
@@ -228,6 +245,16 @@ class Capture:
         self.events.close()
         self._bss.close()
         self._loading.close()
+
+
+def _counters(words: Sequence[int]) -> Counters:
+    n = len(CLASSES)
+    return Counters(
+        sent=dict(zip(CLASSES, words[:n], strict=True)),
+        dropped=dict(zip(CLASSES, words[n : 2 * n], strict=True)),
+        shed=dict(zip(CLASSES, words[2 * n : 3 * n], strict=True)),
+        errors=dict(zip(_ERRORS, words[3 * n :], strict=False)),
+    )
 
 
 def _page_round(size: int) -> int:

@@ -235,6 +235,7 @@ class Process:
     @env.setter
     def env(self, value: tuple[str, ...]) -> None:
         self._env = value
+        self._env_text = None
 
     @property
     def env_raw(self) -> bytes:
@@ -243,7 +244,7 @@ class Process:
     @env_raw.setter
     def env_raw(self, value: bytes) -> None:
         self._env_raw = value
-        self._env = None
+        self._env = self._env_text = None
 
     @property
     def args_text(self) -> str:

@@ -73,6 +73,30 @@ class ProcessTable:
     def __iter__(self) -> Iterator[Process]:
         return iter(self._by_pid.values())
 
+    @property
+    def capacity(self) -> int:
+        """Entries that it may have."""
+        return self._max_size
+
+    def containers(self) -> tuple[int, int]:
+        """How many containers have processes here, and of how many of them the runtime's facts are missing.
+
+        For any thread.
+        """
+        known = {process.full_container_id: process.container for process in list(self._by_pid.values())}
+        known.pop("", None)
+        return len(known), sum(facts is None for facts in known.values())
+
+    @property
+    def removed(self) -> int:
+        """Entries that left the table. One whose pid came again while it was there did not leave."""
+        return self.counters.purged + self.counters.evicted
+
+    @property
+    def added(self) -> int:
+        """Entries that came into the table: those that are there, or left."""
+        return len(self._by_pid) + self.removed
+
     # -- records ------------------------------------------------------------------------------------------------
 
     def scan(self) -> int:
@@ -96,6 +120,15 @@ class ProcessTable:
                 self._insert(process)
         self.counters.scanned += len(found)
         return len(found)
+
+    def follow_environments(self, wanted: bool) -> None:
+        """Whether rules look at environments. Those of the processes that are there are read again when they must."""
+        if wanted and not self.keep_env:
+            for process in list(self._by_pid.values()):
+                fresh = procfs.read_process(self.proc, process.pid)
+                if fresh is not None and fresh.start // TICK_NS == process.start // TICK_NS:
+                    process.env, process.env_truncated = fresh.env, fresh.env_truncated
+        self.keep_env = self.whole_env = wanted
 
     def on_exec(self, header: Header, ex: Exec) -> Process:
         """A new image; replaces the entry of the process."""
