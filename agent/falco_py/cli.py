@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from . import __version__
+from .prepared import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from .config import Config
     from .config.model import AppendOutput, Selection
+    from .prepared import Input
     from .rules.describe import Descriptions
 
 OK: Final = 0
@@ -34,6 +36,7 @@ COMMANDS: Final = {
     "explain": "what a rule asks, and why it fires on an event or does not",
     "test": "run tests of rules: written events and the alerts that they must give",
     "record": "write events of this machine down, for explain and test",
+    "doctor": "what works here, what does not, and what to do about it",
 }
 _FORMATS: Final = ("text", "markdown", "json")
 
@@ -42,23 +45,13 @@ _ABOUT: Final = "Runtime security for Linux: tests Falco rules on what the kerne
 # Falco's options that this build does not have, and what to do instead.
 _LATER: Final = {
     "-A": "every call that a rule names is watched already",
-    "-i": "every call that a rule names is watched",
     "-g": "captures cannot be replayed yet",
-    "--support": "give version, kernel and the log by hand",
-    "--list-plugins": "there are no plugins: their fields are built in",
-    "--plugin-info": "there are no plugins: their fields are built in",
-    "--enable-source": "the only source is syscall",
-    "--disable-source": "the only source is syscall",
-    "--page-size": "use `getconf PAGESIZE`",
 }
+_SOURCE: Final = "syscall"  # the only one that events come from
 
 
 class UsageError(Exception):
     """The command line cannot be understood; the text says why and what to do."""
-
-
-class InputError(Exception):
-    """What the command line names cannot be used; the text says why and what to do."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -113,6 +106,10 @@ def _parser() -> Parser:
                      "may repeat")  # fmt: skip
     run.add_argument("-T", metavar="TAG", action="append", default=[], help="disable the rules with TAG; may repeat")
     run.add_argument("-t", metavar="TAG", action="append", default=[], help="run only the rules with TAG; may repeat")
+    run.add_argument("--enable-source", metavar="SOURCE", action="append", default=[], help="take events of this "
+                     "source only; there is one: syscall")  # fmt: skip
+    run.add_argument("--disable-source", metavar="SOURCE", action="append", default=[], help="take no events of this "
+                     "source")  # fmt: skip
     run.add_argument("--dry-run", action="store_true", help="read configuration and rules, capture nothing")
     check = parser.add_argument_group("checking rules")
     check.add_argument("-V", metavar="PATH", action="append", default=[], help="check rules files and exit; may repeat")
@@ -126,6 +123,13 @@ def _parser() -> Parser:
     show.add_argument("--markdown", action="store_true", help="the same as --format markdown")
     show.add_argument("--rule-schema", action="store_true", help="JSON schema of rules files")
     show.add_argument("--config-schema", action="store_true", help="JSON schema of the configuration")
+    show.add_argument("-i", action="store_true", help="system calls that Falco ignores by default, and what is done "
+                      "about them here")  # fmt: skip
+    show.add_argument("--list-plugins", action="store_true", help="what Falco has from plugins and is built in here")
+    show.add_argument("--plugin-info", metavar="NAME", help="what is built in of the plugin of this name")
+    show.add_argument("--support", action="store_true", help="facts for a report of a defect, as JSON, with secrets "
+                      "removed")  # fmt: skip
+    show.add_argument("--page-size", action="store_true", help="size of a page of memory of this machine")
     show.add_argument("--version", action="store_true", help="version of this program")
     show.add_argument("-h", "--help", action="store_true", help="this text")
     return parser
@@ -155,9 +159,11 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
+    from .log import Level, is_journal
     from .visible import visible
 
-    sys.stderr.write("\n".join(visible(line) for line in text.split("\n")) + "\n")
+    head = f"<{int(Level.ERROR)}>" if is_journal(2) else ""
+    sys.stderr.write("".join(f"{head}{visible(line)}\n" for line in text.split("\n")))
 
 
 # Showing
@@ -216,6 +222,61 @@ def _list_events(options: argparse.Namespace) -> int:
     return OK
 
 
+def _list_ignored() -> int:
+    """-i: Falco's list, and the truth about it here."""
+    from .prepared import IGNORED_IO
+
+    say("Ignored syscall(s):\n" + "\n".join(f"- {name}" for name in sorted(IGNORED_IO)))
+    say("\nfalco-py tells these to rules that name them in evt.type; only rules without an evt.type do not get them.")
+    return OK
+
+
+def _list_plugins() -> int:
+    from .rules.collector import BUILT_IN_PLUGINS
+
+    say("0 Plugins Loaded\n\nShared objects are not loaded. Built in, under the same field names:\n")
+    for name in sorted(BUILT_IN_PLUGINS):
+        say(_built_in(name))
+    return OK
+
+
+def _built_in(name: str) -> str:
+    """A line about what is built in of a plugin of Falco's."""
+    from .fields.catalogue import CATALOGUE
+    from .rules.collector import BUILT_IN_PLUGINS
+    from .rules.describe import PLUGINS
+
+    fields = [field for field in CATALOGUE.values() if PLUGINS.get(field.klass) == name]
+    version = ".".join(map(str, BUILT_IN_PLUGINS[name]))
+    silent = all(field.source not in (_SOURCE, "any") for field in fields)
+    return (
+        f"{name}: {len(fields)} fields, as of version {version}"
+        + ("; rules that use them load, but this build has no source of such events" if silent else "")
+    )  # fmt: skip
+
+
+def _plugin_info(name: str) -> int:
+    """Raises InputError."""
+    from .rules.collector import BUILT_IN_PLUGINS
+
+    if name not in BUILT_IN_PLUGINS:
+        raise InputError(
+            f"can't find plugin and print its info: {name}\n"
+            f"  What to do: plugins are not loaded; built in are {', '.join(sorted(BUILT_IN_PLUGINS))}."
+        )
+    say(_built_in(name))
+    say("It is a part of the agent: nothing is loaded, and init_config and open_params are not read.")
+    return OK
+
+
+def _support(options: argparse.Namespace) -> int:
+    from .commands import question
+    from .support.bundle import bundle, text
+
+    say(text(bundle(question(options), sys.argv)))
+    return OK
+
+
 def _schema(of_rules: bool) -> int:
     from .config.schema import config_schema
     from .rules.schema import rules_schema
@@ -227,14 +288,14 @@ def _schema(of_rules: bool) -> int:
 # Rules
 
 
-def rule_files(paths: Sequence[str], option: str | None) -> list[str]:
+def rule_files(paths: Sequence[str], option: str | None, skipped: list[str] | None = None) -> list[str]:
     """Files, and the .yaml and .yml files of directories.
 
-    `option` gave the paths, so what is missing is an error; None: the configuration, where it is skipped.
+    `option` gave the paths, so what is missing is an error; None: the configuration, where it is skipped, and told in
+    `skipped`.
     Raises InputError.
     """
     from .config.load import yaml_files
-    from .log import log
 
     files: list[str] = []
     for path in paths:
@@ -246,7 +307,8 @@ def rule_files(paths: Sequence[str], option: str | None) -> list[str]:
                     f"Could not open file {path} for reading: {error.strerror}\n"
                     f"  What to do: check the path given with {option}, or its permissions."
                 ) from None
-            log.debug(f"{path}: skipped: {error.strerror}")
+            if skipped is not None:
+                skipped.append(f"{path}: skipped: {error.strerror}")
             continue
         found = yaml_files(path)
         if not found and option is not None:
@@ -260,7 +322,7 @@ def rule_files(paths: Sequence[str], option: str | None) -> list[str]:
 
 def _check_rules(options: argparse.Namespace) -> int:
     """-V: each file is loaded with those before it, and gets its own verdict on stdout."""
-    from .app import read_rules, rules_options
+    from .prepared import read_rules, rules_options
     from .rules.results import check
     from .visible import json_line
 
@@ -286,8 +348,8 @@ def _check_rules(options: argparse.Namespace) -> int:
 
 def _described(options: argparse.Namespace, config: Config, files: Sequence[tuple[str, str]]) -> Descriptions:
     """Raises RulesError, and InputError when there is no rule of the name that was asked for."""
-    from .app import rules_options
     from .config.problem import nearest
+    from .prepared import rules_options
     from .rules.describe import Descriptions
 
     made = Descriptions(files, **rules_options(config))
@@ -299,7 +361,7 @@ def _described(options: argparse.Namespace, config: Config, files: Sequence[tupl
 
 def _describe(options: argparse.Namespace) -> int:
     """-L and -l."""
-    from .app import read_rules
+    from .prepared import read_rules
     from .visible import json_line
 
     config = _config(options)
@@ -345,6 +407,20 @@ def _selected(options: argparse.Namespace) -> tuple[Selection, ...]:
     )
 
 
+def _check_sources(options: argparse.Namespace) -> None:
+    """--enable-source and --disable-source. Raises InputError with Falco's words."""
+    wanted, unwanted = options.enable_source, options.disable_source
+    if wanted and unwanted:
+        raise InputError("You can not mix --enable-source and --disable-source")
+    for word, names in (("enabling", wanted), ("disabling", unwanted)):
+        for name in names:
+            if name != _SOURCE:
+                raise InputError(f"Attempted {word} an unknown event source: {name}\n"
+                                 f"  What to do: the only source of this build is {_SOURCE}.")  # fmt: skip
+    if unwanted:
+        raise InputError("Must enable at least one event source")
+
+
 def default_config() -> str | None:
     from .config import DEFAULT_FILE
 
@@ -356,21 +432,20 @@ def _config(options: argparse.Namespace) -> Config:
     from dataclasses import replace
 
     from .config import load
-    from .log import Level, log
+    from .log import Level
 
     config = load(options.c if options.c is not None else default_config(), options.o)
     if options.U:
-        config = replace(config, buffered_outputs=False)
-    config = replace(config, append_output=_printed(options) + config.append_output,
-                     rules=config.rules + _selected(options))  # fmt: skip
-    level = Level.DEBUG if options.v else config.log_level
-    log.configure(level=level, iso=config.time_format_iso_8601, enabled=config.log_stderr)
-    return config
+        config = replace(config, outputs=replace(config.outputs, buffered=False))
+    if options.v:
+        config = replace(config, log_level=Level.DEBUG)
+    return replace(config, append_output=_printed(options) + config.append_output,
+                   rules=config.rules + _selected(options))  # fmt: skip
 
 
-def rules_of(options: argparse.Namespace, config: Config) -> list[str]:
-    """The rules files to load. Raises InputError."""
-    files = rule_files(options.r, "-r") if options.r else rule_files(config.rules_files, None)
+def rules_of(options: argparse.Namespace, config: Config, skipped: list[str] | None = None) -> list[str]:
+    """The rules files to load; `skipped`: see `rule_files`. Raises InputError."""
+    files = rule_files(options.r, "-r") if options.r else rule_files(config.rules_files, None, skipped)
     if not files:
         raise InputError(
             "You must specify at least one rules file/directory via -r or a rules_file entry in falco.yaml\n"
@@ -379,26 +454,26 @@ def rules_of(options: argparse.Namespace, config: Config) -> list[str]:
     return files
 
 
-def _start(options: argparse.Namespace) -> int:
-    from . import app
-    from .log import log
+def _input(options: argparse.Namespace) -> Input:
+    """What is to run; read again at a reload. Raises ConfigError and InputError."""
+    from .config import DEFAULT_FILE
+    from .prepared import Input
 
     config = _config(options)
-    files = rules_of(options, config)
-    if config.files:
-        log.info("Falco-py initialized with configuration files:")
-        for name in config.files:
-            log.info(f"   {name}")
-    else:
-        log.info("No configuration file: the built-in configuration is used")
-    for text in config.warnings:
-        log.warning(text)
-    for text in config.notices:
-        log.notice(text)
-    for word in options.ignored:
-        log.warning(f"'{word}' belongs to no option and is ignored; rules files are given with -r")
+    main = options.c if options.c is not None else DEFAULT_FILE
+    watched = (main, *config.included, *(options.r or config.rules_files))
+    skipped: list[str] = []
+    return Input(config, rules_of(options, config, skipped), watched, tuple(skipped))
+
+
+def _start(options: argparse.Namespace) -> int:
+    from . import app
+
+    remarks = [
+        f"'{word}' belongs to no option and is ignored; rules files are given with -r" for word in options.ignored
+    ]
     with _pid_file(None if options.dry_run else options.P):
-        return app.run(config, files, stop_after_s=options.M, dry_run=options.dry_run)
+        return app.run(lambda: _input(options), stop_after_s=options.M, dry_run=options.dry_run, remarks=remarks)
 
 
 @contextmanager
@@ -431,12 +506,24 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _list(options)
     if options.list_events:
         return _list_events(options)
+    if options.i:
+        return _list_ignored()
+    if options.list_plugins:
+        return _list_plugins()
+    if options.plugin_info is not None:
+        return _plugin_info(options.plugin_info)
+    if options.page_size:
+        say(f"Your system page size is: {os.sysconf('SC_PAGE_SIZE')}")
+        return OK
+    if options.support:
+        return _support(options)
     if options.rule_schema or options.config_schema:
         return _schema(options.rule_schema)
     if options.V:
         return _check_rules(options)
     if options.L or options.l is not None:
         return _describe(options)
+    _check_sources(options)
     return _start(options)
 
 
@@ -484,7 +571,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _told(error: Exception, *, verbose: bool) -> int:
     """What went wrong, for the user; returns the exit code. A type that was not imported cannot have been raised."""
     modules: Any = sys.modules
-    config, app = modules.get("falco_py.config"), modules.get("falco_py.app")
+    config, settings = modules.get("falco_py.config"), modules.get("falco_py.config.problem")
     rules, host = modules.get("falco_py.rules.problems"), modules.get("falco_py.kernel.host")
     if rules is not None and isinstance(error, rules.RulesError):
         for problem in error.problems:
@@ -494,7 +581,7 @@ def _told(error: Exception, *, verbose: bool) -> int:
     if config is not None and isinstance(error, config.ConfigError):
         complain(f"Error: {error}")
         return INPUT_WRONG
-    if app is not None and isinstance(error, app.RulesFileError):
+    if settings is not None and isinstance(error, settings.SettingError):
         complain(f"Error: {error}")
         return INPUT_WRONG
     if host is not None and isinstance(error, host.HostError):

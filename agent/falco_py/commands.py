@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sub-commands: `falco-py explain`, `falco-py test` and `falco-py record`.
+"""The sub-commands: `falco-py explain`, `test`, `record` and `doctor`.
 
 They take Falco's own options where those mean something (-c, -r, -o). Invariant: only `record` needs root and a kernel.
 """
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from . import cli
-from .cli import INPUT_WRONG, OK, InputError, UsageError, complain, say
+from .cli import INPUT_WRONG, OK, UsageError, complain, say
+from .prepared import InputError
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from .config import Config
     from .rules.places import Where
+    from .support.finding import Question
     from .trials.coverage import Coverage
     from .trials.events import Written
     from .trials.load import Trials
@@ -33,7 +35,19 @@ _MAX_FILE_BYTES: Final = 64 << 20
 
 def main(words: Sequence[str]) -> int:
     """`words` begin with the name of the sub-command. Raises as cli does."""
-    return {"explain": _explain, "test": _test, "record": _record}[words[0]](words[1:])
+    name = words[0]
+    made = parser(name)
+    options = _parsed(made, words[1:])
+    if options.help:
+        say(made.format_help())
+        return OK
+    return {"explain": _explain, "test": _test, "record": _record, "doctor": _doctor}[name](options)
+
+
+def parser(name: str) -> cli.Parser:
+    """What a sub-command understands."""
+    made = {"explain": _explain_parser, "test": _test_parser, "record": _record_parser, "doctor": _doctor_parser}
+    return made[name]()
 
 
 def _parser(name: str, about: str, usage: str) -> cli.Parser:
@@ -94,12 +108,8 @@ _EXPLAIN: Final = (
 )
 
 
-def _explain(words: Sequence[str]) -> int:
-    from .app import read_rules, rules_options
-    from .trials.explain import Explanation, python
-    from .trials.load import Trials
-    from .visible import json_line
-    from .web.status import socket_path
+def _explain_parser() -> cli.Parser:
+    from .web.status import DEFAULT_PATH
 
     parser = _parser("explain", _EXPLAIN, "falco-py explain RULE [--event FILE] [-r RULES]... [-o KEY=VALUE]...\n"
                      "       falco-py explain --cost [--socket PATH]")  # fmt: skip
@@ -111,11 +121,16 @@ def _explain(words: Sequence[str]) -> int:
     parser.add_argument("--python", action="store_true", help="show the Python that the rule, or without RULE all "
                         "enabled rules, became")  # fmt: skip
     parser.add_argument("--cost", action="store_true", help="rank the rules of a running agent by what they cost it")
-    parser.add_argument("--socket", metavar="PATH", help=f"where --cost asks the agent (default: {socket_path()})")
-    options = _parsed(parser, words)
-    if options.help:
-        say(parser.format_help())
-        return OK
+    parser.add_argument("--socket", metavar="PATH", help=f"where --cost asks the agent (default: {DEFAULT_PATH})")
+    return parser
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from .prepared import read_rules, rules_options
+    from .trials.explain import Explanation, python
+    from .trials.load import Trials
+    from .visible import json_line
+
     config = _config(options)
     if options.cost:
         return _cost(options, config)
@@ -207,17 +222,17 @@ def _events(options: argparse.Namespace, trials: Trials) -> list[Written]:
 _TEST: Final = "Runs tests of rules: written events, and the alerts that they must give."
 
 
-def _test(words: Sequence[str]) -> int:
-    from .visible import json_line
-
+def _test_parser() -> cli.Parser:
     parser = _parser("test", _TEST, "falco-py test FILE... [--coverage] [-r RULES]... [-o KEY=VALUE]...")
     parser.add_argument("files", metavar="FILE", nargs="*", help="YAML file of tests")
     parser.add_argument("--coverage", action="store_true", help="also tell which rules never fired, which comparisons "
                         "were never true, and which exceptions never applied")  # fmt: skip
-    options = _parsed(parser, words)
-    if options.help:
-        say(parser.format_help())
-        return OK
+    return parser
+
+
+def _test(options: argparse.Namespace) -> int:
+    from .visible import json_line
+
     if not options.files:
         raise UsageError("test needs a file of tests: falco-py test my_tests.yaml -r RULES")
     config = _config(options)
@@ -284,7 +299,7 @@ def _beside(directory: Path, name: str, where: Where) -> tuple[str, str]:
 
 def _trials(suite: Suite, beside: Path, options: argparse.Namespace, config: Config) -> Trials:
     """The rules of -r, else those that the file names, else those of the configuration. Raises FileError."""
-    from .app import read_rules, rules_options
+    from .prepared import read_rules, rules_options
     from .rules.priority import Priority
     from .trials.documents import FileError
     from .trials.load import Trials
@@ -313,11 +328,7 @@ _RECORD: Final = (
 _MOST: Final = 1000
 
 
-def _record(words: Sequence[str]) -> int:
-    from . import app
-    from .config.problem import nearest
-    from .events.syscalls import ROWS
-
+def _record_parser() -> cli.Parser:
     parser = _parser("record", _RECORD, "falco-py record [-w FILE] [--rule RULE] [--type TYPE]... [-r RULES]...")
     parser.add_argument(
         "-w", metavar="FILE", help="write to FILE, which must not be there yet (default: standard output)"
@@ -330,10 +341,14 @@ def _record(words: Sequence[str]) -> int:
         "-n", metavar="COUNT", type=cli.count, default=_MOST, help=f"stop after COUNT events (default {_MOST})"
     )
     parser.add_argument("-M", metavar="SECONDS", type=cli.seconds, help="stop after so many seconds")
-    options = _parsed(parser, words)
-    if options.help:
-        say(parser.format_help())
-        return OK
+    return parser
+
+
+def _record(options: argparse.Namespace) -> int:
+    from . import app
+    from .config.problem import nearest
+    from .events.syscalls import ROWS
+
     for name in options.type:
         if name not in ROWS:
             near = nearest(name, ROWS)
@@ -343,9 +358,10 @@ def _record(words: Sequence[str]) -> int:
     config = _config(options)
     files = cli.rules_of(options, config)
     if options.rule is not None:
+        from .prepared import read_rules, rules_options
         from .trials.load import Trials
 
-        known = Trials(app.read_rules(files), **app.rules_options(config)).rules
+        known = Trials(read_rules(files), **rules_options(config)).rules
         if options.rule not in known:
             _no_rule(options.rule, known)
         if not known[options.rule].enabled:
@@ -382,3 +398,35 @@ def _sink(path: str | None) -> Iterator[Callable[[str], None]]:
             file.write(line + "\n")
 
         yield write_file
+
+
+# doctor
+
+_DOCTOR: Final = (
+    "Tries what the agent needs, on this machine and with this configuration, and says what works, what does not and "
+    "what to do. No alert is sent, and whatever is tried is put back."
+)
+
+
+def _doctor_parser() -> cli.Parser:
+    parser = _parser("doctor", _DOCTOR, "falco-py doctor [-c FILE] [-r RULES]... [-o KEY=VALUE]... [--json]")
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    return parser
+
+
+def question(options: argparse.Namespace) -> Question:
+    """What `doctor` and --support look at."""
+    from .prepared import rules_options
+    from .support.finding import Question
+
+    path = options.c if options.c is not None else cli.default_config()
+    return Question(path, tuple(options.o), tuple(options.r), rules_options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .support.doctor import examine
+    from .visible import json_line
+
+    report = examine(question(options))
+    say(json_line(report.json()) if options.json else report.text())
+    return report.exit_code

@@ -75,19 +75,28 @@ class DropMonitor:
     """
 
     def __init__(self, settings: Drops, rules: Iterable[Watched], emit: Callable[[InternalAlert], None]) -> None:
-        self.settings = settings
         self.emit = emit
         self.occurrences = 0
         self.actions = 0
         self.ended = False
-        self._rules = sorted(rules, key=lambda rule: rule.priority)
-        self._bucket = TokenBucket(settings.rate, settings.max_burst)
-        self._threshold = 0.0 if settings.simulate else settings.threshold
+        self.set_up(settings)
+        self.watch(rules)
         self._before: Counters | None = None
         self._blind_since_s: float | None = None
         self._dropped: dict[str, int] = {}  # since the alert before
         self._shed: dict[str, int] = {}
         self._level = 0  # the highest since then
+
+    def set_up(self, settings: Drops) -> None:
+        """Other settings; what was counted stays."""
+        if getattr(self, "settings", None) != settings:
+            self.settings = settings
+            self._bucket = TokenBucket(settings.rate, settings.max_burst)
+            self._threshold = 0.0 if settings.simulate else settings.threshold
+
+    def watch(self, rules: Iterable[Watched]) -> None:
+        """The rules that may miss something from now on."""
+        self._rules = sorted(rules, key=lambda rule: rule.priority)
 
     def check(self, now_s: float, ts_ns: int, counters: Counters, level: int) -> None:
         """To be called every INTERVAL_S. `level`: the highest of shedding since the call before."""

@@ -14,13 +14,12 @@ from ..log import log
 from ..rules.priority import SHEDDING
 from ..state import clock
 from .drops import INTERVAL_S
-from .shedding import CALM
+from .shedding import CALM, Governor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .drops import Counters, DropMonitor
-    from .shedding import Governor
 
 LOOK_S: Final = 0.02  # between two looks at the use of CPU while little waits
 
@@ -79,6 +78,14 @@ class Guard:
         self._highest = self._level
         if self.monitor.ended:
             self._stop()
+
+    def limit(self, cpu_limit_percent: float) -> None:
+        """Another limit of CPU; what was shed goes on being."""
+        before = self.governor
+        if before is None or before.cpu_limit_percent == cpu_limit_percent:
+            return
+        self.governor = Governor(before.capacity_bytes, cpu_limit_percent)
+        self.governor.level, self.governor.reason = before.level, before.reason
 
     def _tell(self, level: int, reason: str) -> None:
         if level > self._level:

@@ -80,6 +80,7 @@ class Loop:
         self.wasted = wasted
         self.narrow: Callable[[str, bytes, Any], Any] | None = None  # see Narrowing.matcher
         self.duties: list[Callable[[], None]] = []  # called at each turn, between two batches
+        self.idle_wait_s = IDLE_WAIT_S
         self.stop = False
         self.events = 0
         self.records = 0
@@ -106,7 +107,8 @@ class Loop:
                 return
             if not batch:
                 pause_s = DRAIN_PAUSE_S
-                self.source.wait(IDLE_WAIT_S if until is None else max(0.0, min(IDLE_WAIT_S, until - now)))
+                idle_s = self.idle_wait_s
+                self.source.wait(idle_s if until is None else max(0.0, min(idle_s, until - now)))
             elif len(batch) < _MANY and self.source.backlog() < _PENDING_BYTES:
                 time.sleep(pause_s)
                 pause_s = min(pause_s + PAUSE_STEP_S, LONGEST_PAUSE_S)

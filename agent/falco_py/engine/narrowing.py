@@ -32,6 +32,7 @@ class Narrowing:
     """
 
     def __init__(self, bundle: Bundle, rules_of: Callable[[int], Iterable[str]], generation: int) -> None:
+        self.paused = False  # no function is made: rules are being compiled in another thread
         self._bundle = bundle
         self._rules_of = rules_of
         self._generation = generation
@@ -59,7 +60,7 @@ class Narrowing:
                 self._seen[key] = seen
             return whole
         told = clauses_left(payload)
-        if len(self._matchers) >= MAX_MADE or told is None or told[0] != self._generation:
+        if self.paused or len(self._matchers) >= MAX_MADE or told is None or told[0] != self._generation:
             return whole
         del self._seen[key]
         found = self._matchers[key] = self._made(event, told[1], whole)

@@ -30,7 +30,7 @@ class Governor:
 
     __slots__ = (
         "_calm_since_s", "_hold_s", "_limit", "_lowered_s", "_raised_s", "_samples", "_settling", "_tried",
-        "capacity_bytes", "level", "reason",
+        "capacity_bytes", "cpu_limit_percent", "level", "reason",
     )  # fmt: skip
 
     def __init__(self, capacity_bytes: int, cpu_limit_percent: float = 0.0) -> None:
@@ -38,6 +38,7 @@ class Governor:
         self.capacity_bytes = capacity_bytes
         self.level = 0
         self.reason = ""
+        self.cpu_limit_percent = cpu_limit_percent
         self._limit = cpu_limit_percent / 100
         self._samples: deque[tuple[float, float]] = deque()  # (time, CPU seconds of the process until then)
         self._settling = False

@@ -79,6 +79,7 @@ class Agent:
     scratch: Path
     options: Sequence[str] = ()
     json_output: bool = True
+    before: Sequence[str] = ()  # a command that ends in running the agent in its own place
     alerts: list[Alert] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -106,7 +107,7 @@ class Agent:
         for path in (*self.rules, sentinel_rules):
             command += ["-r", str(path)]
         self.process = subprocess.Popen(
-            [*command, *self.options],
+            [*self.before, *command, *self.options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

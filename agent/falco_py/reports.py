@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent knows of itself becomes metrics, health and versions, over the web server, alerts and a file.
+
+Invariant: `reading` and `health` may be called from any thread and change nothing; what is not enabled is not imported.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from . import __version__
+from .engine.alert import InternalAlert
+from .log import log
+from .rules.priority import Priority
+
+if TYPE_CHECKING:
+    from .background import Background
+    from .config import Config, Metrics
+    from .metrics.prometheus import Exposition
+    from .metrics.reading import File, Reading, Spool
+    from .metrics.snapshot import MetricsFile, Snapshot
+    from .outputs.output import Output
+    from .running import Running
+    from .web.server import Health, WebServer
+
+UNREAD_S: Final = 10.0  # without a turn of the loop nobody reads the rings
+_BUILT_IN: Final = {"container": __version__}  # plugins of Falco whose fields are the agent's own
+
+
+class Reports:
+    """Of one agent. `set_up` and `turn` are the loop's."""
+
+    def __init__(self, running: Running, background: Background) -> None:
+        self.start_ns = time.time_ns()
+        self._running = running
+        self._background = background
+        self._settings: Metrics | None = None
+        self._snapshot: Snapshot | None = None
+        self._file: MetricsFile | None = None
+        self._exposition: Exposition | None = None
+        self._server: WebServer | None = None
+        self._next_s = 0.0
+
+    @property
+    def interval_s(self) -> float:
+        """Between two snapshots; 0 when there are none."""
+        told = self._settings is not None and (self._settings.output_rule or self._settings.output_file)
+        return self._settings.interval_ms / 1000 if self._settings is not None and told else 0.0
+
+    def set_up(self, config: Config) -> None:
+        """Raises config.problem.SettingError."""
+        changed = self._settings != config.metrics
+        if changed:
+            self._metrics(config.metrics)
+        server = self._server
+        if server is None or changed or server.settings != config.webserver:
+            if server is not None:
+                server.close()
+            self._server = None
+            self._serve(config)
+
+    def _metrics(self, settings: Metrics | None) -> None:
+        self._settings = settings
+        self._snapshot = self._file = self._exposition = None
+        if settings is None:
+            return
+        from .metrics.prometheus import Exposition
+        from .metrics.snapshot import MetricsFile, Snapshot
+
+        self._exposition = Exposition(settings)
+        if self.interval_s:
+            self._snapshot = Snapshot(settings)
+            self._next_s = time.monotonic() + self.interval_s
+            log.info(f"Setting metrics interval to {settings.interval}, equivalent to {settings.interval_ms} (ms)")
+        if settings.output_file:
+            self._file = MetricsFile(settings.output_file)
+
+    def _serve(self, config: Config) -> None:
+        if config.webserver is None:
+            return
+        from .web.server import WebServer
+
+        exposition = self._exposition
+        metrics = None if exposition is None else lambda: exposition.text(self.reading())
+        self._server = WebServer(config.webserver, self._background, self.health, self.versions, metrics)
+        self._server.start()
+
+    def turn(self, now_s: float) -> None:
+        """Tells a snapshot when it is time."""
+        if self._snapshot is None or now_s < self._next_s:
+            return
+        self._next_s = max(self._next_s + self.interval_s, now_s)
+        from .metrics.snapshot import MESSAGE, RULE
+
+        reading = self.reading()
+        fields = self._snapshot.fields(reading)
+        if self._file is not None:
+            self._file.append(self._snapshot.line(fields))
+        if self._settings is not None and self._settings.output_rule:
+            alert = InternalAlert(RULE, Priority.INFORMATIONAL, "internal", (), reading.now_ns, MESSAGE, fields)
+            self._running.tell(alert)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    # For any thread
+
+    def health(self) -> Health:
+        from .web.server import Health
+
+        running = self._running
+        unhealthy = []
+        silent_s = time.monotonic() - running.turned_s
+        if silent_s > UNREAD_S:
+            unhealthy.append(f"nobody has read the kernel's events for {silent_s:.0f} s")
+        if running.quiet.dead:
+            unhealthy.append("the kernel does not tell events")
+        if not running.now.bundle.rules:
+            unhealthy.append("no rules are loaded")
+        degraded = [f"{one.name} output fails" for one in running.hub.outputs.values() if one.problem or one.gone]
+        if running.reloader.refused:
+            degraded.append("the last reload was refused")
+        return Health(tuple(unhealthy), tuple(degraded))
+
+    def versions(self) -> dict[str, Any]:
+        """The keys are Falco's; libraries and drivers are the agent itself."""
+        from .rules.collector import ENGINE_VERSION
+
+        return {
+            "falco_version": __version__,
+            "libs_version": __version__,
+            "plugin_api_version": "3.12.0",
+            "driver_api_version": "8.0.0",
+            "driver_schema_version": "4.0.0",
+            "default_driver_version": __version__,
+            "engine_version": str(ENGINE_VERSION[1]),
+            "engine_version_semver": ".".join(map(str, ENGINE_VERSION)),
+            "plugin_versions": _BUILT_IN,
+        }
+
+    def reading(self) -> Reading:
+        from .metrics import host
+        from .metrics import reading as made
+        from .state import clock
+
+        running = self._running
+        now, capturing, accounts = running.now, running.capturing, running.accounts
+        loop, capture, table = capturing.loop, capturing.capture, capturing.table
+        root = os.environ.get("HOST_ROOT") or "/"
+        matches = dict(running.stats.by_rule)
+        counters = table.counters
+        outputs = list(running.hub.outputs.values())
+        containers, missing = table.containers()
+        return made.Reading(
+            version=__version__,
+            start_ns=self.start_ns,
+            reload_ns=running.reloader.at_ns,
+            reload_generation=running.reloader.done,
+            reload_failures=running.reloader.failed,
+            boot_ns=clock.boot_to_epoch_ns(),
+            cpus=os.cpu_count() or 1,
+            hostname=os.environ.get("FALCO_HOSTNAME") or socket.gethostname(),
+            kernel_release=os.uname().release,
+            rules=[
+                made.Rule(
+                    rule.name,
+                    int(rule.priority),
+                    rule.source,
+                    tuple(rule.tags),
+                    matches.get(rule.name, 0),
+                    accounts.delivered.get(rule.name, 0),
+                    accounts.nanoseconds.get(rule.name, 0),
+                )
+                for rule in now.bundle.rules
+            ],
+            events=loop.events,
+            failures=loop.failures,
+            kernel=capture.counters(),
+            by_cpu=capture.counters_by_cpu(),
+            backlog_bytes=capturing.reader.backlog(),
+            capacity_bytes=capturing.reader.capacity_bytes,
+            shedding_level=capture.level(),
+            processes=made.Processes(
+                len(table), table.capacity, table.added, table.removed, counters.evicted, counters.healed,
+                counters.minimal, counters.lost_exits,
+            ),
+            programs=capture.program_runs(),
+            outputs=[
+                made.Output(one.name, one.delivered, one.lost, one.waiting, bool(one.problem or one.gone))
+                for one in outputs
+            ],
+            spool=next((spool for one in outputs if (spool := _spool(one)) is not None), None),
+            folded=running.folded,
+            rules_files=_files(running, running.now.input.rules_files),
+            config_files=_files(running, running.now.config.files),
+            containers=containers,
+            containers_missing=missing,
+            learning=made.Learning(
+                running.learner.learnt["names"], running.learner.learnt["processes"], running.learner.refused,
+                running.narrowing.made,
+            ),
+            web=None if self._server is None else made.Web(
+                self._server.requests, self._server.dropped, self._server.failures
+            ),
+            resources=host.Host(root).resources(),
+            interfaces=host.interfaces(),
+            log_lost=log.lost + log.syslog_lost,
+            snapshots_lost=0 if self._file is None else self._file.lost,
+        )  # fmt: skip
+
+
+def _files(running: Running, names: Any) -> list[File]:
+    from .metrics.reading import File
+
+    digests = running.now.digests
+    return [File(name, digests[name]) for name in names if name in digests]
+
+
+def _spool(output: Output) -> Spool | None:
+    if output.name != "http":
+        return None
+    from .metrics.reading import Spool
+    from .outputs.http import Http
+
+    assert isinstance(output, Http)
+    return Spool(output.spool_waiting, output.spool_bytes, output.sent, output.refused, output.retried, output.given_up)
