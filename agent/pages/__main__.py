@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from tests.rules import rule_errors
 
-from . import DOCS, events, fields, guide, kernel, sessions
+from . import DOCS, config, events, fields, guide, kernel, manual, metrics, sessions
 
 
 def main() -> None:
@@ -13,6 +13,11 @@ def main() -> None:
         DOCS / "fields.md": fields.page(),
         DOCS / "events.md": events.page(),
         DOCS / "kernel.md": kernel.page(),
+        DOCS / "metrics.md": metrics.page(),
+        DOCS / "config.md": config.page(),
+        config.SHIPPED: config.shipped(),
+        manual.MANUAL: manual.man(),
+        manual.BASH: manual.bash(),
         guide.PAGE: guide.page(guide.PAGE.read_text()),
         rule_errors.PAGE: rule_errors.page(),
         **{path: sessions.page(path.read_text()) for path in sessions.PAGES},

@@ -84,7 +84,9 @@ def test_help_names_every_option_and_the_exit_codes(option: str) -> None:
     result = falco_py(option)
     assert (result.returncode, result.stderr) == (0, "")
     for word in ("-c FILE", "-r PATH", "-o KEY=VALUE", "-M SECONDS", "-P FILE", "-U", "-v", "--dry-run", "-V PATH",
-                 "--list", "-N", "--list-events", "--format", "--markdown", "--version", "Exit codes"):  # fmt: skip
+                 "-i", "--list-plugins", "--plugin-info NAME", "--support", "--page-size", "--enable-source SOURCE",
+                 "--disable-source SOURCE", "doctor", "--list", "-N", "--list-events", "--format",
+                 "--markdown", "--version", "Exit codes"):  # fmt: skip
         assert word in result.stdout
 
 
@@ -94,7 +96,10 @@ def test_help_does_not_wait_for_the_agents_modules() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment(), check=True
     )
     assert "falco_py.cli" in result.stderr
-    for module in ("yaml", "pyparsing", "pylibbpf", "falco_py.app", "falco_py.rules", "falco_py.fields"):
+    for module in (
+        "yaml", "pyparsing", "pylibbpf", "falco_py.app", "falco_py.rules", "falco_py.fields", "falco_py.support",
+        "falco_py.commands",
+    ):  # fmt: skip
         assert f"'{module}'" not in result.stderr
 
 
@@ -146,6 +151,47 @@ def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_the_calls_that_falco_ignores_are_listed_with_what_is_done_here() -> None:
+    head, *lines = falco_py("-i").stdout.splitlines()
+    assert head == "Ignored syscall(s):"
+    assert {"- read", "- writev", "- sendfile"} <= set(lines)
+    assert lines[-1].startswith("falco-py tells these to rules that name them in evt.type")
+
+
+def test_the_size_of_a_page_is_told() -> None:
+    assert falco_py("--page-size").stdout == f"Your system page size is: {os.sysconf('SC_PAGE_SIZE')}\n"
+
+
+def test_what_is_built_in_of_plugins_is_told() -> None:
+    told = falco_py("--list-plugins").stdout
+    assert told.startswith("0 Plugins Loaded\n")
+    (container,) = [line for line in told.splitlines() if line.startswith("container: ")]
+    assert "fields, as of version" in container
+    (json_fields,) = [line for line in told.splitlines() if line.startswith("json: ")]
+    assert json_fields.endswith("but this build has no source of such events")
+    assert container in falco_py("--plugin-info", "container").stdout.splitlines()
+    told = refused("--plugin-info", "cloudtrail")
+    assert told.startswith("Error: can't find plugin and print its info: cloudtrail\n  What to do: plugins are not ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--enable-source", "k8s_audit"), "Attempted enabling an unknown event source: k8s_audit"),
+        (("--disable-source=x",), "Attempted disabling an unknown event source: x"),
+        (("--disable-source", "syscall"), "Must enable at least one event source"),
+        (("--enable-source", "syscall", "--disable-source", "syscall"),
+         "You can not mix --enable-source and --disable-source"),
+    ],
+)  # fmt: skip
+def test_sources_that_cannot_be_chosen_are_told(rules: Path, words: tuple[str, ...], message: str) -> None:
+    assert refused("-r", rules, "--dry-run", *words).startswith(f"Error: {message}\n")
+
+
+def test_the_only_source_can_be_enabled(rules: Path) -> None:
+    assert falco_py("-r", rules, "--dry-run", "--enable-source", "syscall").returncode == 0
+
+
 # Options that cannot be understood
 
 
@@ -181,8 +227,7 @@ def test_a_duration_that_is_none_is_refused(text: str) -> None:
     ("words", "option", "instead"),
     [
         (["-g"], "-g", "replayed"),
-        (["--support"], "--support", "version, kernel and the log"),
-        (["--disable-source=x"], "--disable-source", "the only source is syscall"),
+        (["-A"], "-A", "watched already"),
     ],
 )
 def test_what_falco_has_and_this_build_lacks_is_refused(words: list[str], option: str, instead: str) -> None:
@@ -218,18 +263,21 @@ def test_a_wrong_value_in_the_configuration_is_told_with_its_place(tmp_path: Pat
 
 def test_an_override_without_a_value_is_told(rules: Path) -> None:
     told = refused("-r", rules, "-o", "json_output")
-    assert told.startswith("Error: -o json_output: the form must be key=value or key.subkey=value\n")
+    assert 'Error parsing config option "json_output". Must be of the form key=val or key.subkey=val\n' in told
 
 
 def test_the_files_read_and_what_is_said_of_them_are_logged(tmp_path: Path, rules: Path) -> None:
     config = tmp_path / "falco.yaml"
-    config.write_text(f"rules_files: [{rules}, {tmp_path}/none.yaml]\njsn_output: true\nmetrics: {{enabled: true}}\n")
+    config.write_text(
+        f"rules_files: [{rules}, {tmp_path}/none.yaml]\njsn_output: true\nlibs_logger: {{severity: debug}}\n"
+    )
     result = falco_py("-c", config, "--dry-run")
     assert (result.returncode, result.stdout) == (0, "")
     said = [line.split(": ", 1)[1] for line in result.stderr.splitlines()]
-    assert said[:2] == ["Falco-py initialized with configuration files:", f"   {config}"]
+    assert said[0].startswith("Falco-py version: ")
+    assert said[1:3] == ["Falco-py initialized with configuration files:", f"   {config}"]
     assert f'{config}:2:1: unknown key "jsn_output", ignored; did you mean "json_output"?' in said
-    assert any("metrics.enabled: not supported yet by this build; there are no metrics yet" in line for line in said)
+    assert f"{config}:3:15: libs_logger.severity: has no effect; the log has one level, log_level" in said
     assert said.index("Loading rules from:") + 1 == said.index(f"   {rules}")
     assert not any("none.yaml" in line for line in said)
 

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from falco_py.config import Config, Outputs, WebServer, load
+from falco_py.config.keys import KEYS
+from falco_py.config.model import AppendOutput
+from falco_py.config.reader import Reader
+from falco_py.config.tree import Mapping, parse
 from falco_py.events.syscalls import NEVER, ROWS
 from falco_py.fields.catalogue import CATALOGUE, REFUSED
 from falco_py.rules.problems import PHRASES
-from pages import DOCS, events, fields, guide, kernel, sessions
+from pages import DOCS, config, events, fields, guide, kernel, manual, metrics, sessions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +37,26 @@ def test_the_page_of_the_kernels_filter_is_fresh() -> None:
     assert (DOCS / "kernel.md").read_text() == kernel.page(), FRESH
 
 
+def test_the_page_of_metrics_is_fresh() -> None:
+    assert (DOCS / "metrics.md").read_text() == metrics.page(), FRESH
+
+
+def test_the_page_of_the_configuration_is_fresh() -> None:
+    assert (DOCS / "config.md").read_text() == config.page(), FRESH
+
+
+def test_the_installed_configuration_is_fresh() -> None:
+    assert config.SHIPPED.read_text() == config.shipped(), FRESH
+
+
+def test_the_manual_page_is_fresh() -> None:
+    assert manual.MANUAL.read_text() == manual.man(), FRESH
+
+
+def test_the_completion_is_fresh() -> None:
+    assert manual.BASH.read_text() == manual.bash(), FRESH
+
+
 def test_the_guide_says_what_is_told_today() -> None:
     text = guide.PAGE.read_text()
     assert text == guide.page(text), FRESH
@@ -50,6 +75,46 @@ def rows(page: str) -> set[str]:
 
 def test_every_field_has_a_row() -> None:
     assert rows(fields.page()) == {*CATALOGUE, *REFUSED}
+
+
+def test_every_key_of_the_configuration_has_one_row() -> None:
+    in_table = re.findall(r"^\| `([^`]+)` \| .* \| .* \| .* \| .* \|$", config.page(), re.MULTILINE)
+    assert sorted(in_table) == sorted(KEYS)
+
+
+def test_the_installed_configuration_is_the_default_but_for_what_a_service_needs() -> None:
+    path = str(config.SHIPPED)
+    assert load(path, ["config_files=[]"]) == Config(
+        files=(path,),
+        outputs=Outputs(stdout=True, syslog=True),
+        webserver=WebServer(listen_address="127.0.0.1"),
+        append_output=(AppendOutput(suggested_output=True),),
+    )
+    assert load(path).included == ("/etc/falco/config.d",)
+
+
+def test_the_installed_configuration_has_every_key_that_works_and_no_other() -> None:
+    text = config.SHIPPED.read_text()
+    tree = parse(text, "falco.yaml")
+    assert isinstance(tree, Mapping)
+    here = set(Reader(tree, "falco.yaml").nodes)
+    working = {key.name for key in KEYS.values() if not key.instead} - {"rules_file"}  # an older name
+    assert here <= working
+    assert working - here == {"fold_repeats.by", "http_output.headers", "rules", "static_fields"}
+    for example in ("\n  # by:\n", "\n  # headers:\n", "\n# rules:\n", "\n# static_fields:\n"):
+        assert example in text
+
+
+def test_the_examples_in_the_installed_configuration_are_read(tmp_path: Path) -> None:
+    marks = r"^( *)# (?=(?:by|headers|rules|static_fields):$|  )"
+    text = re.sub(marks, r"\1", config.SHIPPED.read_text(), flags=re.MULTILINE)
+    path = tmp_path / "falco.yaml"
+    path.write_text(text)
+    read = load(str(path), ["config_files=[]", "http_output={enabled: true, url: http://a}"])
+    assert (read.warnings, read.notices) == ((), ())
+    assert read.static_fields == (("site", "berlin"), ("rack", "12"))
+    assert len(read.rules) == 2
+    assert read.outputs.folding.by == ("proc.name", "container.id")
 
 
 def test_every_event_is_named() -> None:

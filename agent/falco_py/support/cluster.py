@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Container runtimes and Kubernetes become findings.
+
+Invariant: no request is sent to either; sockets are looked at, the API server is connected to and left.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from . import reach
+from .finding import Check, fine, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .finding import Finding, Question
+
+SOCKETS: Final = {
+    "/run/containerd/containerd.sock": "containerd",
+    "/run/k3s/containerd/containerd.sock": "k3s",
+    "/run/crio/crio.sock": "CRI-O",
+    "/run/docker.sock": "Docker",
+    "/run/podman/podman.sock": "podman",
+    "/run/host-containerd/containerd.sock": "containerd of the host",
+}
+ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+NODE: Final = "FALCO_K8S_NODE_NAME"
+_NETWORK_S: Final = 15.0
+
+
+def cgroup_mode() -> str:
+    """v2, v1 or hybrid, by what is mounted."""
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        return "v2"
+    return "hybrid" if os.path.exists("/sys/fs/cgroup/unified/cgroup.procs") else "v1"
+
+
+def in_container() -> str:
+    """What says that this runs in a container; empty when nothing does."""
+    if os.path.exists("/.dockerenv"):
+        return "/.dockerenv"
+    if os.path.exists("/run/.containerenv"):
+        return "/run/.containerenv"
+    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return "KUBERNETES_SERVICE_HOST"
+    return "variable container" if os.environ.get("container") else ""  # noqa: SIM112 - as systemd and podman name it
+
+
+def _runtimes(question: Question) -> Iterator[Finding]:
+    found = [f"{name} ({path})" for path, name in SOCKETS.items() if reach.is_socket(question.host(path))]
+    by = f"cgroup {cgroup_mode()}"
+    if found:
+        yield fine("containers", f"{by}; sockets of {', '.join(found)}")
+    else:
+        yield fine("containers", f"{by}; no socket of a runtime: containers are known by their cgroup only")
+
+
+def _kubernetes(_question: Question) -> Iterator[Finding]:
+    host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+    if not host:
+        yield fine("Kubernetes", "not in a pod")
+        return
+    text = os.environ.get("KUBERNETES_SERVICE_PORT", "")
+    port = int(text) if text.isdigit() else 443
+    token, authority = ACCOUNT / "token", ACCOUNT / "ca.crt"
+    if not os.access(token, os.R_OK):
+        yield warn("Kubernetes", f"in a pod, but {token} cannot be read: the API server would not answer",
+                   "give the pod a service account (automountServiceAccountToken)")  # fmt: skip
+    try:
+        context = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
+        told = reach.connect(host, port, context)
+    except OSError as error:
+        yield warn("Kubernetes", f"the API server {host}:{port} is not reachable: {reach.reason(error)}",
+                   "check network policies, and that the pod's certificates are the cluster's")  # fmt: skip
+    else:
+        node = os.environ.get(NODE, "")
+        yield fine("Kubernetes", f"in a pod{f' on node {node}' if node else ''}; API server {host}:{port}: {told}")
+        if not node:
+            yield warn("Kubernetes", f"{NODE} is not set: the agent does not know its node",
+                       f"set {NODE} from fieldRef spec.nodeName")  # fmt: skip
+
+
+CHECKS: Final = (Check("containers", _runtimes), Check("Kubernetes", _kubernetes, _NETWORK_S))
