@@ -3,9 +3,11 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 C_SOURCES = $(shell find bpf agent/falco_py -name '*.[ch]')
+# What the tests send alerts and metrics to, and certificates with.
+TEST_PACKAGES := rsyslog jq curl openssl prometheus prometheus-alertmanager
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format docs bench fuzz clean
+.PHONY: help setup run test check format docs bench fuzz deb tarball wheel pins e2e clean
 
 help: ## show this list
 	@echo "falco-py: Falco rules on the events of this machine's kernel."
@@ -19,6 +21,7 @@ run: setup ## watch this machine with the rules in rules/falco_rules.yaml; Ctrl-
 	@sh scripts/run.sh
 
 test: setup ## run all tests; as root with eBPF this includes the live ones
+	@sh scripts/setup.sh packages $(TEST_PACKAGES)
 	@$(PYTHON) -m pytest $(PYTEST_ARGS)
 
 check: setup ## format, lint, types, layers
@@ -39,6 +42,23 @@ bench: setup ## measure the agent's own cost, as root (BENCH_ARGS=--quick: in a 
 
 fuzz: setup ## feed damaged rules to the loader for a minute
 	@cd agent && ../$(PYTHON) -m fuzz
+
+deb: setup ## pack dist/falco-py_VERSION_amd64.deb for this distribution's Python
+	@sh scripts/pack.sh deb
+
+tarball: setup ## pack the same files as dist/falco-py-VERSION-linux-amd64.tar.gz, with install.sh
+	@sh scripts/pack.sh tarball
+
+wheel: setup ## pack the agent alone for pip as dist/falco_py-VERSION-*.whl
+	@sh scripts/pack.sh wheel
+
+pins: setup ## take the newest versions of the Python packages that deb and tarball carry
+	@$(PYTHON) scripts/tree.py --pin
+
+e2e: setup ## install, use and remove the host service on a machine booted with systemd, as root
+	@sh scripts/pack.sh deb tarball wheel
+	@sh scripts/setup.sh packages debootstrap podman
+	@$(PYTHON) -m pytest e2e/host $(PYTEST_ARGS)
 
 clean: ## remove what was built, and .venv
 	@rm -rf $(VENV) build dist agent/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # From a bare Debian or Ubuntu machine to a built agent: system packages, a Python, .venv, the BPF objects.
-# Run again, it does only what is missing or has changed.
+# Run again, it does only what is missing or has changed. `setup.sh packages NAME...` installs only these packages.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -148,6 +148,12 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 APT_LOG=$(mktemp)
 trap 'rm -f "$APT_LOG"' EXIT
 
+if [ "${1:-}" = packages ]; then
+	shift
+	PACKAGES=$*
+	system_packages
+	exit
+fi
 system_packages
 virtual_environment
 python_packages
