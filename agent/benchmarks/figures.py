@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 FALCO = Path(sys.executable).parent / "falco-py"
 OPENS_S = 0.02  # between two opens whose alerts are timed
 BURST = 8000
+RELOADS = 5
+_RELOAD = re.compile(rb"Reload \d+: ([\d.]+) s beside the events, (\d+) ms between two")
 SHARES = (0.9, 0.8, 0.65, 0.5, 0.35)  # of the rate of a burst, tried until one is kept up with
 LOST_AFTER_S = 3
 _MATCHING = """
@@ -114,6 +118,37 @@ class Figures:
             self._children.stop(child)
             child.stderr.close()
         raise RuntimeError("the agent did not start")
+
+    def reload(self) -> Iterator[str]:
+        """From SIGHUP on: what is done beside the events, and the time in which none is read."""
+        title, options = self.all_rules()
+        told = [words for _ in range(self._scope.starts) for words in self._reloads(options)]
+        beside, between = ([float(one[index]) for one in told] for index in (0, 1))
+        yield (
+            f"reload, {title}: {median(beside):.2f} s beside the events, {median(between):.0f} ms between two "
+            f"(of {len(told)}; the most {max(beside):.2f} s, {max(between):.0f} ms)"
+        )
+
+    def _reloads(self, options: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """What the agent's log says of each of RELOADS."""
+        child = self._children.start(
+            [str(FALCO), "-c", str(self._config()), "-v", "-M", str(START_S), *options], stderr=subprocess.PIPE
+        )
+        assert child.stderr is not None
+        try:
+            left = RELOADS
+            for line in child.stderr:
+                found = _RELOAD.search(line)
+                if found:
+                    yield found[1].decode(), found[2].decode()
+                if b"Capture started" in line or found:
+                    if not left:
+                        return
+                    left -= 1
+                    child.send_signal(signal.SIGHUP)
+        finally:
+            self._children.stop(child)
+            child.stderr.close()
 
     def _config(self) -> Path:
         config = self._scratch / "empty.yaml"
@@ -349,4 +384,4 @@ class Tail:
         self._thread.join()
 
 
-NAMES = ("start", "idle", "latency", "alerts", "wanted", "flood", "execs")
+NAMES = ("start", "reload", "idle", "latency", "alerts", "wanted", "flood", "execs")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from . import service
 from .engine.alert import InternalAlert
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from .capturing import Capturing
     from .engine.alert import Alert
     from .engine.signals import Signals
-    from .kernel.load import Counters
+    from .kernel.load import Counters, Staged
     from .prepared import Input, Prepared
     from .rules.bundle import Rule
 
@@ -50,6 +51,15 @@ FILE_CHANGED: Final = "a file changed"
 RELOAD_FAILED: Final = "Falco internal: hot restart failure"
 SECOND_S: Final = 1.0
 SUMMARY_S: Final = 2.0  # for a reader of standard output that takes nothing
+
+
+class _Next(NamedTuple):
+    """What is to run next; its plan lies in the kernel."""
+
+    prepared: Prepared
+    staged: Staged
+    accounts: Accounts
+    learner: Learner
 
 
 class Running:
@@ -106,14 +116,15 @@ class Running:
         self._guard = Guard(capturing.reader, self._monitor, governor, stop=loop.end)
         self.quiet = Quiet(config.max_quiet_s, self.tell)
         signals.wake = capturing.reader.wake
-        capturing.ask(first.wanted, first.plan)
-        self._take_rules(first, None)
+        capturing.capture.want(first.wanted)
+        self._take_rules(self._staged(first))
         self._take_settings(first)
         loop.duties += [self._guard, self._turn]
 
     def started(self) -> None:
-        """The capture tells events."""
+        """The capture tells events, and can wait in its rings while the web server comes up."""
         self.turned_s = time.monotonic()
+        self._take_reports(self.now)
         if self.now.config.watch_config_files:
             self._watcher.follow(self.now.input.watched, self.now.seen)
         service.notify("READY=1", f"STATUS={len(self.now.bundle.rules)} rules")
@@ -192,42 +203,39 @@ class Running:
 
     # Reload
 
-    def _prepare_again(self, why: str) -> Prepared | None:
+    def _staged(self, prepared: Prepared) -> _Next:
+        """In any thread. Raises kernel.host.HostError."""
+        capture = self.capturing.capture
+        staged = capture.stage(prepared.plan)
+        return _Next(prepared, staged, Accounts(prepared.plan, prepared.bundle.rules), Learner(prepared.plan, capture))
+
+    def _prepare_again(self, why: str) -> _Next | None:
         """In the reloader's thread."""
         before = self.now
         seen = fingerprint(before.input.watched)
         if why == FILE_CHANGED and seen == before.seen:
             return None  # a signal was quicker
         log.info(f"{why}, reloading...")
-        read = self._read()
-        return prepare(
-            read,
-            before.settings,
-            self._background,
-            self._on_stdout_gone,
-            seen if read.watched == before.input.watched else None,
-        )
-
-    def _adopt(self, new: Prepared) -> None:
-        """Raises kernel.host.HostError; then everything is as before."""
-        old, capturing = self.now, self.capturing
         service.notify(service.reloading())
-        capturing.capture.want(old.wanted | new.wanted)
-        try:
-            capturing.ask(new.wanted, new.plan)
-        except Exception:
-            capturing.capture.want(old.wanted)
-            raise
-        finally:
-            service.notify("READY=1")
-        self.now = new
-        self._take_rules(new, self.accounts)
+        read = self._read()
+        if read.config.webserver is not None:
+            import_module(".web.server", __package__)  # takes a while: here rather than between two events
+        seen_or_new = seen if read.watched == before.input.watched else None
+        return self._staged(prepare(read, before.settings, self._background, self._on_stdout_gone, seen_or_new))
+
+    def _adopt(self, following: _Next) -> None:
+        new, capture = following.prepared, self.capturing.capture
+        following.accounts.go_on_from(self.accounts)
+        capture.want(self.now.wanted | new.wanted)
+        self._take_rules(following)
+        capture.want(new.wanted)
         self._take_settings(new)
+        self._take_reports(new)
         announce(new.input)
         if new.config.watch_config_files:
             self._watcher.follow(new.input.watched, new.seen)
         log.info(f"Reloaded: {len(new.bundle.rules)} rules on {len(new.bundle.event_types)} event types")
-        service.notify(f"STATUS={len(new.bundle.rules)} rules")
+        service.notify("READY=1", f"STATUS={len(new.bundle.rules)} rules")
 
     def _refuse(self, error: Exception) -> None:
         from .fields import catalogue
@@ -237,26 +245,27 @@ class Running:
         for line in reason.split("\n"):
             log.error(line)
         log.error("Not reloaded: what ran before goes on")
+        service.notify("READY=1")
         message = f"{RELOAD_FAILED}: what ran before goes on"
         now_ns = clock.now_boot_ns() + clock.boot_to_epoch_ns()
         fields = {"reason": reason}
         self.tell(InternalAlert(RELOAD_FAILED, Priority.CRITICAL, "internal", (), now_ns, message, fields))
 
-    def _take_rules(self, new: Prepared, before: Accounts | None) -> None:
-        """The kernel's tables are those of `new` already."""
-        capturing = self.capturing
-        loop, capture = capturing.loop, capturing.capture
-        accounts = self.accounts = Accounts(new.plan, new.bundle.rules, before)
-        accounts.generation = capture.generation
+    def _take_rules(self, following: _Next) -> None:
+        """In the kernel and here, from one event to the next."""
+        new, staged, accounts, learner = following
+        loop = self.capturing.loop
+        self.capturing.capture.flip(staged)
+        accounts.generation = staged.generation
         accounts.tested = lambda: loop.events
-        self.narrowing = Narrowing(new.bundle, new.plan.rules_of, capture.generation)
+        self.accounts, self.learner = accounts, learner
+        self.narrowing = Narrowing(new.bundle, new.plan.rules_of, staged.generation)
         loop.bundle = new.bundle
-        self.learner = Learner(new.plan, capture)
         loop.wasted = self.learner.wasted
         loop.narrow = self.narrowing.matcher
         loop.measure_with(accounts.measure)
         asks_env = not new.bundle.uses.isdisjoint(("proc.env", "proc.aenv"))
-        capturing.table.follow_environments(asks_env)
+        self.capturing.table.follow_environments(asks_env)
         self._monitor.watch(watched_rules(new.bundle))
 
     def _take_settings(self, new: Prepared) -> None:
@@ -276,7 +285,9 @@ class Running:
         self.quiet.max_quiet_s = config.max_quiet_s
         self.hub.adopt(new.outputs, new.settings)
         self.now = replace(new, outputs={})  # the hub has them
-        self._reports.set_up(config)
+
+    def _take_reports(self, new: Prepared) -> None:
+        self._reports.set_up(new.config)
         interval_s = self._reports.interval_s
         self.capturing.loop.idle_wait_s = min(IDLE_WAIT_S, interval_s) if interval_s else IDLE_WAIT_S
 

@@ -319,6 +319,24 @@ def test_a_killed_agent_is_started_again(service: Machine, journal: Journal, mar
     journal.expect(SENSITIVE, mark, after=now)
 
 
+def test_an_agent_that_hangs_is_started_again(service: Machine, journal: Journal, mark: str) -> None:
+    """The manager hears nothing from the loop that reads the kernel's events."""
+    drop_in = "/run/systemd/system/falco.service.d/watchdog.conf"
+    service.run("mkdir", "-p", drop_in.rpartition("/")[0])
+    service.write(drop_in, "[Service]\nWatchdogSec=3\n")
+    service.shell("systemctl daemon-reload; systemctl restart falco")
+    try:
+        now, first = journal.mark(), main_pid(service)
+        service.run("kill", "-STOP", str(first))
+        journal.expect("Watchdog timeout", after=now)
+        journal.expect("Started falco.service", after=now, deadline_s=2 * LINE_S)
+        assert main_pid(service) not in (0, first)
+        read_shadow(service, mark)
+        journal.expect(SENSITIVE, mark, after=now)
+    finally:
+        service.shell('rm "$1"; rmdir "$(dirname "$1")"; systemctl daemon-reload; systemctl restart falco', drop_in)
+
+
 def test_stop_delivers_what_happened_before_it(service: Machine, journal: Journal, mark: str) -> None:
     count = 300
     service.shell(

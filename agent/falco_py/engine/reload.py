@@ -42,6 +42,7 @@ class Reloader(Generic[Made]):
         self._wake = wake
         self._asked = ""
         self._thread: threading.Thread | None = None
+        self.prepared_s = self.adopted_s = 0.0  # what the last reload took, beside the loop and in it
         self._made: Made | None = None
         self._error: Exception | None = None
 
@@ -68,10 +69,12 @@ class Reloader(Generic[Made]):
             self._thread.start()
 
     def _run(self, why: str) -> None:
+        began_s = time.monotonic()
         try:
             self._made = self._prepare(why)
         except Exception as error:  # noqa: BLE001 - told by `refuse`; the agent goes on as it is
             self._error = error
+        self.prepared_s = time.monotonic() - began_s
         self._wake()
 
     def _take(self) -> None:
@@ -82,7 +85,9 @@ class Reloader(Generic[Made]):
                 raise error
             if made is None:
                 return
+            began_s = time.monotonic()
             self._adopt(made)
+            self.adopted_s = time.monotonic() - began_s
         except Exception as error:  # noqa: BLE001
             self.failed += 1
             self.refused = True
@@ -91,4 +96,6 @@ class Reloader(Generic[Made]):
         self.done += 1
         self.refused = False
         self.at_ns = time.time_ns()
-        log.debug(f"reload {self.done} done")
+        log.debug(
+            f"Reload {self.done}: {self.prepared_s:.2f} s beside the events, {self.adopted_s * 1000:.0f} ms between two"
+        )

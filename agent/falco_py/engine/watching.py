@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PAUSE_S: Final = 0.2  # after an event, before looking: an editor writes, renames and removes
 LONGEST_PAUSE_S: Final = 5.0  # while events come that change nothing
 LOOK_S: Final = 30.0  # between two looks without an event: not every file system tells of changes
+_TRIES: Final = 10  # while directories come and go
 POLL_S: Final = 2.0  # the same where the kernel cannot tell of any
 
 Fingerprint = tuple[tuple[str, int, int], ...]
@@ -107,7 +108,15 @@ class Watcher:
     def _asked(self) -> int:
         """A file descriptor that is readable when something happens in the directories; -1 when that cannot be."""
         try:
-            return inotify.watch(directories(self._paths))
+            wanted = directories(self._paths)
+            for _ in range(_TRIES):
+                told = inotify.watch(wanted)
+                now = directories(self._paths)
+                if now == wanted:  # what comes into being from here on is told
+                    return told
+                os.close(told)
+                wanted = now
+            return inotify.watch(wanted)
         except OSError as error:
             if not self._polls:
                 self._polls = True

@@ -32,8 +32,7 @@ class Accounts:
     kernel could not exclude. `nanoseconds`: by rule, its even share of what testing these events took.
     """
 
-    def __init__(self, plan: Plan, rules: Sequence[Rule], before: Accounts | None = None) -> None:
-        """`before`: of the rules that ran until now; what they cost is counted on."""
+    def __init__(self, plan: Plan, rules: Sequence[Rule]) -> None:
         self.plan = plan
         self.generation = 0  # of the plan in the kernel (load.Capture)
         self.started = time.monotonic()
@@ -49,12 +48,14 @@ class Accounts:
         self._of_clauses: dict[int, tuple[str, ...]] = {}
         self._random = random.Random(0).randrange
         self._last = 0  # number of the event that was measured last
-        if before is not None:
-            self.started, self.measured, self._last = before.started, before.measured, before._last
-            self.unclaimed, self.by_type = before.unclaimed, before.by_type
-            for name in self.delivered:
-                self.delivered[name] = before.delivered.get(name, 0)
-                self.nanoseconds[name] = before.nanoseconds.get(name, 0)
+
+    def go_on_from(self, before: Accounts) -> None:
+        """What rules of the same names cost until now is counted on."""
+        self.started, self.measured, self._last = before.started, before.measured, before._last
+        self.unclaimed, self.by_type = before.unclaimed, before.by_type
+        for name in self.delivered:
+            self.delivered[name] = before.delivered.get(name, 0)
+            self.nanoseconds[name] = before.nanoseconds.get(name, 0)
 
     def measure(self, event: Event, took_ns: int) -> int:
         """`took_ns`: the test of all rules. Gives the distance to the next event that is to be measured."""

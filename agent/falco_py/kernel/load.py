@@ -84,6 +84,14 @@ class Counters:
         return sum(self.shed.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A plan that lies in the kernel and is not in force yet."""
+
+    generation: int
+    packed: bytes
+
+
 class Capture:
     """The loaded base layer. `life` and `events` are its rings (see bpf/lib/maps.h)."""
 
@@ -112,6 +120,7 @@ class Capture:
         self._attached: list[int] = []
         self.generation = 0
         self._keys: list[tuple[str, bytes]] = []  # (map, key) of what the slot in use holds
+        self._idle_keys: list[tuple[str, bytes]] = []  # and of what the other one does
         self._rows = self.numbers.row_names()
 
     def want(self, event_names: Iterable[str], state: bool = True) -> None:
@@ -123,6 +132,15 @@ class Capture:
 
         Raises HostError when the tables cannot hold it; the plan before stays in force then.
         """
+        self.flip(self.stage(plan))
+        self._empty_idle_half()
+
+    def stage(self, plan: Plan) -> Staged:
+        """Writes the plan into the half of the tables that is not in use; for `flip`.
+
+        In any thread, but one plan at a time. Raises HostError when the tables cannot hold it.
+        """
+        self._empty_idle_half()
         generation = (self.generation + 1) & 0xFFFFFFFF
         slot = generation % _SLOTS
         tables: dict[str, list[tuple[bytes, bytes]]] = {
@@ -145,24 +163,32 @@ class Capture:
                 for value in range(VALUES)
             ],
         }
-        keys = [(name, key) for name, entries in tables.items() for key, _ in entries]
+        self._idle_keys = [(name, key) for name, entries in tables.items() for key, _ in entries]
         try:
             for name, entries in tables.items():
                 self._maps[name].update_many(entries)
         except OSError as error:
-            self._forget(keys)
+            self._empty_idle_half()
             raise HostError(
                 f"the kernel's tables do not take these rules: {error.strerror}.",
                 "leave some rules out: falco-py explain --cost tells what they ask of the kernel.",
             ) from error
-        packed = pack_slot(plan, self._rows)
-        at = _SLOTS_OFFSET + slot * len(packed)
+        return Staged(generation, pack_slot(plan, self._rows))
+
+    def flip(self, staged: Staged) -> None:
+        """From now on the plan that was staged last is in force."""
+        packed = staged.packed
+        at = _SLOTS_OFFSET + staged.generation % _SLOTS * len(packed)
         self._bss[at : at + len(packed)] = packed
-        struct.pack_into("=I", self._bss, _GENERATION_OFFSET, generation)
-        self._settle()
-        self._forget(self._keys)
-        self._keys = keys
-        self.generation = generation
+        struct.pack_into("=I", self._bss, _GENERATION_OFFSET, staged.generation)
+        self._keys, self._idle_keys = self._idle_keys, self._keys
+        self.generation = staged.generation
+
+    def _empty_idle_half(self) -> None:
+        if self._idle_keys:
+            self._settle()
+            self._forget(self._idle_keys)
+            self._idle_keys = []
 
     def _forget(self, keys: Iterable[tuple[str, bytes]]) -> None:
         for name, key in keys:

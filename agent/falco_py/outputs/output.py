@@ -124,7 +124,7 @@ class Output:
                 self._closing.wait(pause_s)
             if self.buffered:
                 self._queue.gather(BLOCK_BYTES, BLOCK_S)
-            items = self._queue.take(self.many, BLOCK_S)
+            items = self._queue.take(self.many, None)
             self._heed_reopen()
             if items:
                 pause_s = self._delivered(items, pause_s)

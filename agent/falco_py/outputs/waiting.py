@@ -82,7 +82,7 @@ class Waiting:
                 return
 
     def take(self, most: int, timeout_s: float | None) -> list[Item]:
-        """The oldest, at most `most`; waits for them until `close`. Empty after `timeout_s` or `close`."""
+        """The oldest, at most `most`; waits for them. Empty after `timeout_s`, `wake` or `close`."""
         with self._changed:
             if not self._held and not self._closed:
                 self._changed.wait(timeout_s)
@@ -104,10 +104,13 @@ class Waiting:
             return taken
 
     def gather(self, enough_bytes: int, timeout_s: float) -> None:
-        """Waits for `timeout_s` after the first alert, but no longer than until so many bytes wait, or `close`."""
+        """Waits for `timeout_s` after the first alert, but no longer than until so many bytes wait, or `close`.
+
+        `wake` ends the wait for the first.
+        """
         with self._changed:
             if not self._closed and not self._held:
-                self._changed.wait(timeout_s)
+                self._changed.wait()
             if self._held:
                 self._changed.wait_for(lambda: self._closed or self._held_bytes >= enough_bytes, timeout_s)
 

@@ -15,7 +15,7 @@ from falco_py.engine import inotify
 from falco_py.engine.watching import Watcher, directories, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 WAIT_S = 10.0
@@ -82,6 +82,29 @@ def test_a_file_that_was_missing_is_seen_when_it_comes(watch: Watch, tmp_path: P
     watch.follow(path)
     path.parent.mkdir(parents=True)
     path.write_text("a: 1\n")
+    assert watch.seen()
+
+
+def test_a_directory_that_comes_while_the_kernel_is_asked_is_watched(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = tmp_path / "deep" / "er" / "rules.yaml", inotify.watch
+
+    def late(wanted: Iterable[str]) -> int:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return asked(wanted)
+
+    monkeypatch.setattr(inotify, "watch", late)
+    looked = watch.watcher._look
+
+    def look() -> bool:
+        found = looked()
+        if not path.exists():
+            path.write_text("a: 1\n")
+        return found
+
+    monkeypatch.setattr(watch.watcher, "_look", look)
+    watch.follow(path)
     assert watch.seen()
 
 

@@ -623,7 +623,8 @@ def test_a_change_of_rules_loses_nothing(capture: Capture, tmp_path: Path) -> No
     os.waitpid(pid, 0)
     told += len(opens_of(capture, pid, table))
     assert done > 100
-    assert told + capture.counters().total_dropped - dropped == done  # what the ring could not take is counted
+    # What the ring could not take is counted; other processes' events may be among it.
+    assert told + capture.counters().total_dropped - dropped >= done
 
 
 MODES = (0o644, 0o4755, 0o2755, 0o1777, 0o6666)
