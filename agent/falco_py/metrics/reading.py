@@ -76,7 +76,7 @@ class Output:
 class Spool:
     """Of http_output: `waiting` and `bytes` lie on the disk now, the others are counters.
 
-    `refused`: did not fit and were not taken; `given_up`: were taken, and thrown out for others.
+    `refused`: the receiver did not want them; `given_up`: there was no room for them.
     """
 
     waiting: int = 0

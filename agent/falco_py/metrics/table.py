@@ -376,7 +376,7 @@ OWN: Final[tuple[Metric, ...]] = (
     Metric(OURS + "spool_sent_total", "falco_py.spool.sent", _C, Switch.ALWAYS, "Alerts that the receiver took.",
            _if("spool", "sent")),
     Metric(OURS + "spool_refused_total", "falco_py.spool.refused", _C, Switch.ALWAYS,
-           "Alerts that the spool did not take.", _if("spool", "refused")),
+           "Alerts that the receiver refused, and that were given up.", _if("spool", "refused")),
     Metric(OURS + "spool_retried_total", "falco_py.spool.retried", _C, Switch.ALWAYS,
            "Deliveries that were tried once more.", _if("spool", "retried")),
     Metric(OURS + "spool_given_up_total", "falco_py.spool.given_up", _C, Switch.ALWAYS,

@@ -219,20 +219,30 @@ def http(receiver: Receiver, spool: Path, *more: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def test_alerts_reach_a_receiver_that_is_away_and_fails(start: Callable[..., Agent], tmp_path: Path) -> None:
-    seen = 0
+def test_ten_thousand_alerts_reach_a_receiver_that_fails_and_goes_away(
+    start: Callable[..., Agent], tmp_path: Path
+) -> None:
+    count, seen = 10_000, 0
 
     def answer(request: Request) -> Reply:
         nonlocal seen
         seen += 1
-        return {1: Reply(500), 2: Reply(how="half"), 3: Reply(how="mute")}.get(seen % 10, OK)
+        return {1: Reply(500), 20: Reply(how="half"), 40: Reply(how="mute"), 60: Reply(429)}.get(seen % 100, OK)
 
     receiver = Receiver(answer)
     try:
-        agent = start(*http(receiver, tmp_path / "spool"))
-        canaries(tmp_path, 0, 200)
-        until(lambda: set(numbers(receiver.bodies)) >= set(range(200)), 60)
+        agent = start(*http(receiver, tmp_path / "spool"), "stdout_output.enabled=true")
+        canaries(tmp_path, 0, count)
+        until(lambda: len(receiver.taken) > count // 4, 60)
+        receiver.close()  # away
+        agent.expect("Canary", f"canary-{count - 1}", 60)
+        receiver, before = Receiver(answer, port=receiver.port), receiver
+        until(lambda: len(receiver.taken) + len(before.taken) >= count, 120)
+        until(lambda: set(numbers(before.bodies + receiver.bodies)) >= set(range(count)), 60)
         assert agent.stop() == 0
+        keys = [request.key for request in before.taken + receiver.taken]
+        assert len(set(keys)) == count  # what came twice has the same key
+        assert len(keys) - count < count // 5
     finally:
         receiver.close()
 
@@ -293,7 +303,8 @@ def test_health_and_metrics_are_true_of_a_running_agent(start: Callable[..., Age
     told = 'falcosecurity_falco_rules_matches_total{priority="4",rule_name="Canary",source="syscall"} 5.0'
     until(lambda: told in get("/metrics"))
     metrics = get("/metrics")
-    assert 'falcosecurity_falco_py_output_waiting_alerts{output="file"}' in metrics or "output" in metrics
+    assert 'falcosecurity_falco_py_output_failing{output="file"} 1.0' in metrics
+    assert 'falcosecurity_falco_py_rule_delivered_total{rule_name="Canary"}' in metrics
     checked = subprocess.run(
         ["promtool", "check", "metrics"], input=metrics, capture_output=True, text=True, timeout=60, check=False
     )
