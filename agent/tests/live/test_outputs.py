@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.live.harness import Agent, agent_command
+from tests.metrics.scraping import found as prometheus_found
+from tests.metrics.scraping import program, prometheus
 from tests.outputs.items import until
 from tests.outputs.receiver import OK, Receiver, Reply
 
@@ -305,8 +307,16 @@ def test_health_and_metrics_are_true_of_a_running_agent(start: Callable[..., Age
     metrics = get("/metrics")
     assert 'falcosecurity_falco_py_output_failing{output="file"} 1.0' in metrics
     assert 'falcosecurity_falco_py_rule_delivered_total{rule_name="Canary"}' in metrics
+    with prometheus(tmp_path, base.removeprefix("http://")) as address:
+        (known,) = prometheus_found(address, 'falcosecurity_falco_rules_matches_total{rule_name="Canary"}')
+    assert known["value"][1] == "5"
     checked = subprocess.run(
-        ["promtool", "check", "metrics"], input=metrics, capture_output=True, text=True, timeout=60, check=False
+        [program("promtool"), "check", "metrics"],
+        input=metrics,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert checked.returncode in (0, 3), checked.stderr  # 3: remarks on names
     assert "falco_py" not in checked.stderr  # none of ours

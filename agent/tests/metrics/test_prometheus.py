@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import time
 from dataclasses import replace
@@ -20,11 +19,11 @@ from falco_py.metrics.reading import File, Rule
 from falco_py.metrics.table import LINK, METRICS, OURS
 from pages import metrics
 from tests.metrics.made import ALL, reading
+from tests.metrics.scraping import program
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROMTOOL = shutil.which("promtool")
 _LINT = 3  # promtool's exit code for names that it would have chosen otherwise
 _OFF = Metrics(
     rules_counters_enabled=False, resource_utilization_enabled=False, state_counters_enabled=False,
@@ -144,27 +143,25 @@ def test_no_name_that_people_choose_breaks_the_text() -> None:
     assert [n for (name, _), n in told.items() if "rules_files" in name] == [1, 1]
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")
 def test_promtool_finds_nothing_wrong_with_our_names() -> None:
-    assert PROMTOOL is not None
     done = subprocess.run(
-        [PROMTOOL, "check", "metrics"], input=text(), capture_output=True, text=True, timeout=30, check=False
+        [program("promtool"), "check", "metrics"], input=text(), capture_output=True, text=True, timeout=30, check=False
     )
     assert done.returncode in (0, _LINT), done.stderr
     remarks = done.stderr.splitlines()
     assert [line for line in remarks if not line.startswith("falcosecurity_") or OURS in line] == []
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")
 @pytest.mark.parametrize(
     ("name", "check"),
     [("prometheus.yml", ["check", "config", "--syntax-only"]), ("falco.rules.yml", ["check", "rules"])],
 )
 def test_promtool_accepts_the_examples_of_the_page(tmp_path: Path, name: str, check: list[str]) -> None:
-    assert PROMTOOL is not None
     path = tmp_path / name
     path.write_text(example(name))
-    done = subprocess.run([PROMTOOL, *check, str(path)], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [program("promtool"), *check, str(path)], capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

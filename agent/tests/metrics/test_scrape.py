@@ -3,16 +3,8 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,23 +13,13 @@ from falco_py.config.model import WebServer as Settings
 from falco_py.metrics.prometheus import Exposition
 from falco_py.web.server import Health, WebServer
 from tests.metrics.made import ALL, reading
+from tests.metrics.scraping import found, prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-PROMETHEUS = shutil.which("prometheus")
-DEADLINE_S = 60.0
 TOKEN = "a token with spaces"
-pytestmark = pytest.mark.skipif(
-    PROMETHEUS is None, reason="prometheus is not installed (Debian's package of that name)"
-)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        port: int = made.getsockname()[1]
-        return port
 
 
 @pytest.fixture
@@ -54,44 +36,9 @@ def started() -> Iterator[Callable[..., str]]:
             stack.callback(background.close)
             stack.callback(web.close)
             web.start()
-            config = directory / "prometheus.yml"
-            config.write_text(json.dumps({  # which is YAML
-                "global": {"scrape_interval": "1s"},
-                "scrape_configs": [{
-                    "job_name": "falco",
-                    "authorization": {"credentials": given},
-                    "static_configs": [{"targets": [f"127.0.0.1:{web.port}"]}],
-                }],
-            }))  # fmt: skip
-            port = free_port()
-            assert PROMETHEUS is not None
-            log = stack.enter_context((directory / "prometheus.log").open("wb"))
-            running = subprocess.Popen(
-                [PROMETHEUS, f"--config.file={config}", f"--storage.tsdb.path={directory / 'data'}",
-                 f"--web.listen-address=127.0.0.1:{port}"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
-            stack.callback(running.wait, 20)
-            stack.callback(running.kill)
-            return f"http://127.0.0.1:{port}"
+            return stack.enter_context(prometheus(directory, f"127.0.0.1:{web.port}", given))
 
         yield start
-
-
-def found(address: str, query: str) -> list[dict[str, Any]]:
-    """What a query gives, once it gives anything."""
-    url = f"{address}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
-    end = time.monotonic() + DEADLINE_S
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-        except (urllib.error.URLError, ConnectionError):
-            result = []
-        if result:
-            return result
-        assert time.monotonic() < end, f"no answer to {query}"
-        time.sleep(0.1)
 
 
 def test_prometheus_knows_the_figures(started: Callable[..., str], tmp_path: Path) -> None:
