@@ -12,8 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from . import cli
-from .cli import INPUT_WRONG, OK, UsageError, complain, say
+from .options import (
+    INPUT_WRONG,
+    OK,
+    Parser,
+    UsageError,
+    complain,
+    count,
+    default_config,
+    nearest_option,
+    rule_files,
+    rules_of,
+    say,
+    seconds,
+)
 from .prepared import InputError
 
 if TYPE_CHECKING:
@@ -44,14 +56,14 @@ def main(words: Sequence[str]) -> int:
     return {"explain": _explain, "test": _test, "record": _record, "doctor": _doctor}[name](options)
 
 
-def parser(name: str) -> cli.Parser:
+def parser(name: str) -> Parser:
     """What a sub-command understands."""
     made = {"explain": _explain_parser, "test": _test_parser, "record": _record_parser, "doctor": _doctor_parser}
     return made[name]()
 
 
-def _parser(name: str, about: str, usage: str) -> cli.Parser:
-    parser = cli.Parser(prog=f"falco-py {name}", description=about, add_help=False, allow_abbrev=False, usage=usage)
+def _parser(name: str, about: str, usage: str) -> Parser:
+    parser = Parser(prog=f"falco-py {name}", description=about, add_help=False, allow_abbrev=False, usage=usage)
     parser.add_argument("-c", metavar="FILE", help="configuration (default: /etc/falco/falco.yaml when it is there)")
     parser.add_argument("-r", metavar="PATH", action="append", default=[], help="rules file, or a directory of them; "
                         "may repeat")  # fmt: skip
@@ -61,16 +73,13 @@ def _parser(name: str, about: str, usage: str) -> cli.Parser:
     return parser
 
 
-def _parsed(parser: cli.Parser, words: Sequence[str]) -> argparse.Namespace:
+def _parsed(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
     """Raises UsageError."""
-    from .config.problem import nearest
-
     options, rest = parser.parse_known_args(list(words))
     for word in rest:
-        known = [string for action in parser._actions for string in action.option_strings]
-        near = nearest(word.split("=", 1)[0], known)
+        near = nearest_option(parser, word)
         what = f"Option '{word}' does not exist" if word.startswith("-") else f"'{word}' is one word too many"
-        raise UsageError(what + (f"; did you mean '{near}'?" if near else f"; {parser.prog} --help shows the options"))
+        raise UsageError(what + (near or f"; {parser.prog} --help shows the options"))
     return options
 
 
@@ -79,7 +88,7 @@ def _config(options: argparse.Namespace) -> Config:
     from .config import load
     from .log import log
 
-    config = load(options.c if options.c is not None else cli.default_config(), options.o)
+    config = load(options.c if options.c is not None else default_config(), options.o)
     log.configure(level=config.log_level, iso=config.time_format_iso_8601, enabled=config.log_stderr)
     return config
 
@@ -108,7 +117,7 @@ _EXPLAIN: Final = (
 )
 
 
-def _explain_parser() -> cli.Parser:
+def _explain_parser() -> Parser:
     from .web.status import DEFAULT_PATH
 
     parser = _parser("explain", _EXPLAIN, "falco-py explain RULE [--event FILE] [-r RULES]... [-o KEY=VALUE]...\n"
@@ -136,7 +145,7 @@ def _explain(options: argparse.Namespace) -> int:
         return _cost(options, config)
     if options.socket is not None:
         raise UsageError("--socket says where --cost asks; give --cost, too")
-    files = read_rules(cli.rules_of(options, config))
+    files = read_rules(rules_of(options, config))
     if options.python:
         rules_options(config)  # makes the fields of static_fields
         try:
@@ -222,7 +231,7 @@ def _events(options: argparse.Namespace, trials: Trials) -> list[Written]:
 _TEST: Final = "Runs tests of rules: written events, and the alerts that they must give."
 
 
-def _test_parser() -> cli.Parser:
+def _test_parser() -> Parser:
     parser = _parser("test", _TEST, "falco-py test FILE... [--coverage] [-r RULES]... [-o KEY=VALUE]...")
     parser.add_argument("files", metavar="FILE", nargs="*", help="YAML file of tests")
     parser.add_argument("--coverage", action="store_true", help="also tell which rules never fired, which comparisons "
@@ -305,12 +314,12 @@ def _trials(suite: Suite, beside: Path, options: argparse.Namespace, config: Con
     from .trials.load import Trials
 
     if options.r or not suite.rules_files:
-        paths = cli.rules_of(options, config)
+        paths = rules_of(options, config)
     else:
         paths = []
         for name, where in suite.rules_files:
             try:
-                paths += cli.rule_files([os.path.normpath(beside / name)], "rules_files")
+                paths += rule_files([os.path.normpath(beside / name)], "rules_files")
             except InputError as error:
                 raise FileError(where, str(error).splitlines()[0]) from None
     settings = rules_options(config)
@@ -328,7 +337,7 @@ _RECORD: Final = (
 _MOST: Final = 1000
 
 
-def _record_parser() -> cli.Parser:
+def _record_parser() -> Parser:
     parser = _parser("record", _RECORD, "falco-py record [-w FILE] [--rule RULE] [--type TYPE]... [-r RULES]...")
     parser.add_argument(
         "-w", metavar="FILE", help="write to FILE, which must not be there yet (default: standard output)"
@@ -338,9 +347,9 @@ def _record_parser() -> cli.Parser:
                         "repeat")  # fmt: skip
     parser.add_argument("--firing", action="store_true", help="only events that a rule fires on")
     parser.add_argument(
-        "-n", metavar="COUNT", type=cli.count, default=_MOST, help=f"stop after COUNT events (default {_MOST})"
+        "-n", metavar="COUNT", type=count, default=_MOST, help=f"stop after COUNT events (default {_MOST})"
     )
-    parser.add_argument("-M", metavar="SECONDS", type=cli.seconds, help="stop after so many seconds")
+    parser.add_argument("-M", metavar="SECONDS", type=seconds, help="stop after so many seconds")
     return parser
 
 
@@ -356,7 +365,7 @@ def _record(options: argparse.Namespace) -> int:
                 f"Option '--type': unknown event type {name}" + (f"; did you mean '{near}'?" if near else "")
             )
     config = _config(options)
-    files = cli.rules_of(options, config)
+    files = rules_of(options, config)
     if options.rule is not None:
         from .prepared import read_rules, rules_options
         from .trials.load import Trials
@@ -408,7 +417,7 @@ _DOCTOR: Final = (
 )
 
 
-def _doctor_parser() -> cli.Parser:
+def _doctor_parser() -> Parser:
     parser = _parser("doctor", _DOCTOR, "falco-py doctor [-c FILE] [-r RULES]... [-o KEY=VALUE]... [--json]")
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
     return parser
@@ -419,7 +428,7 @@ def question(options: argparse.Namespace) -> Question:
     from .prepared import rules_options
     from .support.finding import Question
 
-    path = options.c if options.c is not None else cli.default_config()
+    path = options.c if options.c is not None else default_config()
     return Question(path, tuple(options.o), tuple(options.r), rules_options)
 
 

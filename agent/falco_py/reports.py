@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import __version__
 from .engine.alert import InternalAlert
@@ -18,22 +18,49 @@ from .rules.priority import Priority
 
 if TYPE_CHECKING:
     from .background import Background
+    from .capturing import Capturing
     from .config import Config, Metrics
+    from .engine.narrowing import Narrowing
+    from .engine.quiet import Quiet
+    from .engine.reload import Reloader
+    from .engine.stats import Stats
+    from .kernel.accounts import Accounts
+    from .kernel.learning import Learner
     from .metrics.prometheus import Exposition
     from .metrics.reading import File, Reading, Spool
     from .metrics.snapshot import MetricsFile, Snapshot
+    from .outputs.hub import Hub
     from .outputs.output import Output
-    from .running import Running
+    from .prepared import Prepared
     from .web.server import Health, WebServer
 
 UNREAD_S: Final = 10.0  # without a turn of the loop nobody reads the rings
 _BUILT_IN: Final = {"container": __version__}  # plugins of Falco whose fields are the agent's own
 
 
+class Agent(Protocol):
+    """What is read of the agent; running.Running is the real one."""
+
+    stats: Stats
+    hub: Hub
+    reloader: Reloader[Any]
+    now: Prepared
+    capturing: Capturing
+    quiet: Quiet
+    accounts: Accounts
+    learner: Learner
+    narrowing: Narrowing
+    turned_s: float  # when the loop turned last, of time.monotonic()
+
+    @property
+    def folded(self) -> int: ...
+    def tell(self, alert: InternalAlert) -> None: ...
+
+
 class Reports:
     """Of one agent. `set_up` and `turn` are the loop's."""
 
-    def __init__(self, running: Running, background: Background) -> None:
+    def __init__(self, running: Agent, background: Background) -> None:
         self.start_ns = time.time_ns()
         self._running = running
         self._background = background
@@ -213,7 +240,7 @@ class Reports:
         )  # fmt: skip
 
 
-def _files(running: Running, names: Any) -> list[File]:
+def _files(running: Agent, names: Any) -> list[File]:
     from .metrics.reading import File
 
     digests = running.now.digests

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from falco_py import __version__, cli, commands
+from falco_py import __version__, commands, options
 from falco_py.config.keys import KEYS
 from falco_py.rules.collector import BUILT_IN_PLUGINS
 
@@ -115,18 +115,18 @@ def _section(title: str, entries: dict[str, str]) -> str:
 
 def man() -> str:
     """The manual page, in the man macros of roff."""
-    parser = cli._parser()
+    parser = options.falco_parser()
     made = [
         '.\\" SPDX-License-Identifier: Apache-2.0\n.\\" Made by `make docs`.\n',
         f'.TH FALCO\\-PY 8 "" "falco\\-py {__version__}" "System Administration"\n',
         ".SH NAME\nfalco\\-py \\- runtime security for Linux: tests Falco rules on what the kernel sees\n",
         f".SH SYNOPSIS\n{_usage(parser).partition(chr(10) + '.br')[0]}\n",
-        *(f".br\nfalco\\-py {name} ...\n" for name in cli.COMMANDS),
+        *(f".br\nfalco\\-py {name} ...\n" for name in options.COMMANDS),
         f".SH DESCRIPTION\n{_escaped(_DESCRIPTION)}\n",
         ".SH OPTIONS\n",
         *(f".SS {title.capitalize()}\n" + "".join(map(_item_of, actions)) for title, actions in _options(parser)),
         ".SH COMMANDS\n",
-        *(_command(name) for name in cli.COMMANDS),
+        *(_command(name) for name in options.COMMANDS),
         _section("SIGNALS", SIGNALS),
         _section("EXIT STATUS", EXITS),
         _section("FILES", FILES),
@@ -193,7 +193,7 @@ def _quoted(option: str) -> str:
 
 def _values(command: str, actions: Iterable[argparse.Action]) -> dict[str, list[str]]:
     """Which options take files, keys, words of a list, or something that only the user knows: by what to do."""
-    words = {"--format": " ".join(cli._FORMATS), "-p": "container kubernetes", "--enable-source": "syscall",
+    words = {"--format": " ".join(options.FORMATS), "-p": "container kubernetes", "--enable-source": "syscall",
              "--disable-source": "syscall", "--plugin-info": " ".join(sorted(BUILT_IN_PLUGINS))}  # fmt: skip
     made: dict[str, list[str]] = {}
     for action in actions:
@@ -212,15 +212,15 @@ def _values(command: str, actions: Iterable[argparse.Action]) -> dict[str, list[
 
 def bash() -> str:
     """The completion, as a file to be sourced."""
-    parsers = {"": cli._parser(), **{name: commands.parser(name) for name in cli.COMMANDS}}
+    parsers = {"": options.falco_parser(), **{name: commands.parser(name) for name in options.COMMANDS}}
     values: dict[str, list[str]] = {}
-    options: list[str] = []
+    lines: list[str] = []
     for command, parser in parsers.items():
         actions = [action for _, group in _options(parser) for action in group]
         for what, patterns in _values(command, actions).items():
             values.setdefault(what, []).extend(patterns)
         words = " ".join(option for action in actions for option in action.option_strings)
-        options.append(_branch(command, words, takes_files=any(
+        lines.append(_branch(command, words, takes_files=any(
             not action.option_strings and action.metavar in _FILE_VALUES for action in actions)))  # fmt: skip
     keys = " ".join(f"{name}=" for name in KEYS)
     made = []
@@ -231,12 +231,12 @@ def bash() -> str:
             "": "            return\n            ;;",
         }.get(what, f'            _falco_py_words "$current" "{what}"\n            return\n            ;;')
         made.append(f"        {' | '.join(patterns)})\n{does}")
-    return _BASH.format(commands="|".join(cli.COMMANDS), values="\n".join(made), options="\n".join(options))
+    return _BASH.format(commands="|".join(options.COMMANDS), values="\n".join(made), options="\n".join(lines))
 
 
 def _branch(command: str, words: str, *, takes_files: bool) -> str:
     if not command:
-        first = " ".join(cli.COMMANDS)
+        first = " ".join(options.COMMANDS)
         return (
             "        '')\n"
             '            if [[ $COMP_CWORD -eq 1 && $current != -* ]]; then\n'

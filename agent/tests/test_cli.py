@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from falco_py import __version__, cli
+from falco_py import __version__, cli, options
 from falco_py.kernel import host
 
 if TYPE_CHECKING:
@@ -307,7 +307,7 @@ def test_selections_are_logged_and_count(rules: Path) -> None:
 
 
 def chosen(*words: str) -> Config:
-    return cli._config(cli.parse(["-c", os.devnull, *words]))
+    return options.config_of(options.parse(["-c", os.devnull, *words]))
 
 
 def test_older_options_select_rules_after_the_configuration() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from falco_py import cli, commands
+from falco_py import commands, options
 from pages import manual
 
-SOURCES = Path(cli.__file__).parent
+SOURCES = Path(options.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_it_renders_without_a_warning(page: str) -> None:
 
 
 def test_every_option_of_every_command_is_named(page: str) -> None:
-    for parser in (cli._parser(), *map(commands.parser, cli.COMMANDS)):
+    for parser in (options.falco_parser(), *map(commands.parser, options.COMMANDS)):
         for action in parser._actions:
             for name in action.option_strings:
                 assert re.search(rf"^ +(?:\S+, )?{re.escape(name)}\b", page, re.MULTILINE), name
@@ -73,7 +73,7 @@ def completed(*words: str, cwd: Path | None = None) -> list[str]:
 
 
 def test_the_first_word_is_a_command_or_an_option() -> None:
-    assert completed("") == list(cli.COMMANDS)
+    assert completed("") == list(options.COMMANDS)
     assert completed("do") == ["doctor"]
     assert completed("--dr") == ["--dry-run"]
     assert "--support" in completed("--")
