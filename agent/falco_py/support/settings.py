@@ -6,7 +6,9 @@ Invariant: a problem is told with its place, never with the line that it stands 
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -150,4 +152,33 @@ def _rules(question: Question) -> Iterator[Finding]:
         )
 
 
-CHECKS: Final = (Check("configuration", _configuration), Check("rules", _rules, _LOAD_S))
+def _rights(question: Question) -> Iterator[Finding]:
+    """Whoever can write what the agent reads decides what it watches, and by program_output what it runs."""
+    config = question.config or Config()
+    try:
+        rules = rules_paths(question)[0]
+    except ConfigError:
+        rules = []
+    named = [*config.files, *config.included, *(question.rules or config.rules_files), *rules]
+    places = dict.fromkeys(place for path in named for place in (path, os.path.dirname(os.path.abspath(path))))
+    open_to_all = [place for place in places if _open_to_all(place, listed=place in named)]
+    if open_to_all:
+        yield warn("rights", f"every user can write {_some(open_to_all, ', ')}", f"chmod o-w {open_to_all[0]}")
+    else:
+        yield fine("rights", "no file or directory that is read can be written by every user")
+
+
+def _open_to_all(path: str, *, listed: bool) -> bool:
+    """`listed`: whatever is put into the directory is read. In others nobody removes what is not his, where sticky."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return bool(mode & stat.S_IWOTH) and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX and not listed)
+
+
+CHECKS: Final = (
+    Check("configuration", _configuration),
+    Check("rules", _rules, _LOAD_S),
+    Check("rights", _rights),
+)
