@@ -7,6 +7,7 @@ rules, settings and outputs between two batches, all or nothing; the process tab
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import replace
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 FILE_CHANGED: Final = "a file changed"
 RELOAD_FAILED: Final = "Falco internal: hot restart failure"
 SECOND_S: Final = 1.0
+STDOUT: Final = 1
 SUMMARY_S: Final = 2.0  # for a reader of standard output that takes nothing
 
 
@@ -80,6 +82,7 @@ class Running:
         self._next_second_s = self._next_watchdog_s = 0.0
         self.turned_s = 0.0  # when the loop turned last
         self._stdout_gone = False
+        self._terminal = os.isatty(STDOUT)
         # Set by `begin`
         self.now: Prepared
         self.capturing: Capturing
@@ -133,6 +136,7 @@ class Running:
         """The capture has ended: what waits is delivered."""
         service.notify("STOPPING=1")
         self._watcher.close()
+        self.reloader.close()
         self._reports.close()
         if self._folding is not None:
             for alert in self._folding.rest():
@@ -171,7 +175,10 @@ class Running:
             self.hub.reopen()
         if signals.reload:
             signals.reload = False
-            self.reloader.ask("SIGHUP received")
+            if self._terminal and not os.isatty(STDOUT):
+                self.capturing.loop.end()  # the terminal was closed
+            else:
+                self.reloader.ask("SIGHUP received")
         self.reloader.turn()
         self.narrowing.paused = self.reloader.busy
         if self._folding is not None:

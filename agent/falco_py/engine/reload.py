@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from ..log import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+CLOSE_S: Final = 5.0
 Made = TypeVar("Made")
 
 
@@ -50,6 +51,11 @@ class Reloader(Generic[Made]):
         """From any thread, and from signal handlers."""
         self._asked = why
         self._wake()
+
+    def close(self) -> None:
+        """Waits for what is being prepared: it uses what the caller is about to close."""
+        if self._thread is not None:
+            self._thread.join(CLOSE_S)
 
     @property
     def busy(self) -> bool:

@@ -62,10 +62,11 @@ class Reader:
         """Sleeps until a record is ready, `wake` was called or `timeout_s` has passed."""
         if self._held or self._life.pending() or self._events.pending():
             return
-        self._poll.poll(timeout_s)
+        if any(fd == self._wake for fd, _ in self._poll.poll(timeout_s)):
+            os.eventfd_read(self._wake)
 
     def wake(self) -> None:
-        """From now on `wait` returns at once; for signal handlers."""
+        """The wait in hand, or the next one, returns at once; for signal handlers and other threads."""
         os.eventfd_write(self._wake, 1)
 
     def backlog(self) -> int:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.harness import Agent
+from tests.live.harness import Agent, agent_command
+from tests.outputs.items import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -209,6 +212,47 @@ def footprint(pid: int) -> dict[str, int]:
         "fds": len(os.listdir(f"/proc/{pid}/fd")),
         "threads": int(status["Threads"]),
     }
+
+
+def test_after_a_reload_the_agent_rests(start: Callable[..., Agent], tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(rules(1, str(tmp_path)))
+    agent = start(path)
+    os.kill(agent.pid, signal.SIGHUP)
+    wait_for_reload(agent, 0)
+    share = 1.0
+    ends_s = time.monotonic() + 20
+    while share > 0.3:  # a loop that does not wait takes a whole core
+        assert time.monotonic() < ends_s, f"{share:.2f} of a core"
+        before, began_s = cpu_s(agent.pid), time.monotonic()
+        time.sleep(1)  # what is measured
+        share = (cpu_s(agent.pid) - before) / (time.monotonic() - began_s)
+
+
+def test_an_agent_whose_terminal_is_closed_ends(tmp_path: Path) -> None:
+    path, log = tmp_path / "rules.yaml", tmp_path / "log"
+    path.write_text(rules(1, str(tmp_path)))
+    ours, theirs = os.openpty()
+    with log.open("w") as errors:
+        agent = subprocess.Popen(
+            [*agent_command(), "-r", str(path)], stdin=theirs, stdout=theirs, stderr=errors, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            env={**os.environ, "FALCO_PY_STATUS_SOCKET": ""},
+        )  # fmt: skip
+    try:
+        os.close(theirs)
+        until(lambda: "Capture started" in log.read_text(), 30)
+        os.close(ours)
+        assert agent.wait(20) == 0
+        assert "reloading" not in log.read_text()
+    finally:
+        agent.kill()
+        agent.wait()
+
+
+def cpu_s(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_thousand_reloads_under_load_lose_no_event_and_leak_nothing(
