@@ -130,13 +130,15 @@ def test_rsyslogd_gets_alerts_and_the_log_over_dev_log(start: Callable[..., Agen
         "syslog_output.enabled=true", "json_output=false", json_output=False,
         before=("unshare", "-m", "sh", "-c", OWN_DEV, rsyslogd, str(settings), str(tmp_path / "rsyslog.pid")),
     )  # fmt: skip
-    canaries(tmp_path, 0, 1)
-    until(lambda: filed.exists() and "canary-0" in filed.read_text())
+    count = 10_000
+    canaries(tmp_path, 0, count)
+    until(lambda: filed.exists() and f"canary-{count - 1}\n" in filed.read_text(), 60)
     assert agent.stop() == 0
     lines = filed.read_text().splitlines()
-    (alert,) = [line for line in lines if "canary-0" in line]
-    assert alert.startswith("daemon.warning falco: ")
-    assert alert.endswith(f": Warning canary {tmp_path}/canary-0")
+    alerts = [line for line in lines if "/canary-" in line]
+    assert all(alert.startswith("daemon.warning falco: ") for alert in alerts)
+    ends = [f": Warning canary {tmp_path}/canary-{number}" for number in range(count)]
+    assert [alert[alert.index(": Warning") :] for alert in alerts] == ends
     assert any(line.startswith("daemon.info falco: Capture started") for line in lines)
 
 
