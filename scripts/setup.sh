@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # From a bare Debian or Ubuntu machine to a built agent: system packages, a Python, .venv, the BPF objects.
-# Run again, it does only what is missing or has changed. `setup.sh packages NAME...` installs only these packages.
+# Run again, it does only what is missing or has changed. `setup.sh packages NAME...` installs only these packages, and
+# starts no service of theirs.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -146,11 +147,23 @@ umask 022
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 [ "$(uname -s)" = Linux ] || fail "falco-py watches Linux kernels only; this is $(uname -s)"
 APT_LOG=$(mktemp)
-trap 'rm -f "$APT_LOG"' EXIT
+NO_SERVICES=/usr/sbin/policy-rc.d
+FORBIDDEN=
+clean_up() {
+	rm -f "$APT_LOG"
+	[ -z "$FORBIDDEN" ] || rm -f "$NO_SERVICES"
+}
+trap clean_up EXIT
+trap 'exit 1' INT TERM
 
 if [ "${1:-}" = packages ]; then
 	shift
 	PACKAGES=$*
+	if [ "$(id -u)" = 0 ] && [ -d "${NO_SERVICES%/*}" ] && [ ! -e "$NO_SERVICES" ]; then
+		FORBIDDEN=1
+		printf '#!/bin/sh\nexit 101\n' >"$NO_SERVICES"
+		chmod 755 "$NO_SERVICES"
+	fi
 	system_packages
 	exit
 fi
