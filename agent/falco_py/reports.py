@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -82,12 +83,15 @@ class Reports:
         changed = self._settings != config.metrics
         if changed:
             self._metrics(config.metrics)
-        server = self._server
-        if server is None or changed or server.settings != config.webserver:
-            if server is not None:
-                server.close()
-            self._server = None
-            self._serve(config)
+        before = self._server
+        if before is not None and not changed and before.settings == config.webserver:
+            return
+        self._server = self._made(config)
+        if before is None:
+            if self._server is not None:
+                self._server.start()
+        else:  # answers on their way get their time, which is not the events'
+            threading.Thread(target=_follow, args=(before, self._server), name="web server", daemon=True).start()
 
     def _metrics(self, settings: Metrics | None) -> None:
         self._settings = settings
@@ -105,15 +109,14 @@ class Reports:
         if settings.output_file:
             self._file = MetricsFile(settings.output_file)
 
-    def _serve(self, config: Config) -> None:
+    def _made(self, config: Config) -> WebServer | None:
         if config.webserver is None:
-            return
+            return None
         from .web.server import WebServer
 
         exposition = self._exposition
         metrics = None if exposition is None else lambda: exposition.text(self.reading())
-        self._server = WebServer(config.webserver, self._background, self.health, self.versions, metrics)
-        self._server.start()
+        return WebServer(config.webserver, self._background, self.health, self.versions, metrics)
 
     def turn(self, now_s: float) -> None:
         """Tells a snapshot when it is time."""
@@ -238,6 +241,17 @@ class Reports:
             log_lost=log.lost + log.syslog_lost,
             snapshots_lost=0 if self._file is None else self._file.lost,
         )  # fmt: skip
+
+
+def _follow(before: WebServer, server: WebServer | None) -> None:
+    from .config.problem import SettingError
+
+    before.close()
+    try:
+        if server is not None:
+            server.start()
+    except SettingError as error:  # the certificate was another a moment ago
+        log.error(str(error))
 
 
 def _files(running: Agent, names: Any) -> list[File]:

@@ -328,6 +328,50 @@ def test_health_and_metrics_are_true_of_a_running_agent(start: Callable[..., Age
     assert json.loads(get("/versions"))["engine_version"] == "63"
 
 
+def test_the_web_server_moves_with_its_settings(start: Callable[..., Agent], tmp_path: Path, rules: Path) -> None:
+    config = tmp_path / "falco.yaml"
+    server = "webserver: {enabled: true, listen_address: 127.0.0.1, listen_port: 0, k8s_healthz_endpoint: /%s}\n"
+    config.write_text(server % "first")
+    agent = Agent([rules], tmp_path / "agent", options=["-c", str(config)])
+    try:
+        agent.start()
+
+        def address(number: int) -> str:
+            found = agent._wait(
+                lambda: [line for line in agent.errors if "health webserver, listening on" in line][
+                    number : number + 1
+                ],
+                10,
+            )
+            assert found, agent.log()
+            return f"http://{found[0].rpartition(' ')[2]}"
+
+        def asked(url: str) -> int:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                status: int = answer.status
+            return status
+
+        first = address(0)
+        assert asked(f"{first}/first") == 200
+        config.write_text(server % "second")
+        assert asked(f"{address(1)}/second") == 200
+        with pytest.raises(OSError, match=r"refused|404|reset"):
+            asked(f"{first}/first")
+        config.write_text("webserver: {enabled: false}\n")
+        until(lambda: sum("Reloaded" in line for line in agent.errors) == 2)
+        until(lambda: refused(f"{address(1)}/second"))
+    finally:
+        agent.kill()
+
+
+def refused(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=10).close()
+    except OSError:
+        return True
+    return False
+
+
 def test_a_certificate_that_is_none_is_told_before_anything_starts(tmp_path: Path, rules: Path) -> None:
     bad = tmp_path / "ca.pem"
     bad.write_text("no certificate")
