@@ -73,7 +73,7 @@ def image(python: str) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     fresh = tree.with_suffix(".new")
     shutil.rmtree(fresh, ignore_errors=True)
-    command = ["debootstrap", "--variant=minbase", f"--include={wanted}", codename, str(fresh), _mirror(codename)]
+    command = ["debootstrap", "--variant=minbase", f"--include={wanted}", codename, str(fresh), mirror(codename)]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_DEBOOTSTRAP_S, check=False
     )
@@ -88,7 +88,7 @@ def image(python: str) -> Path:
     return tree
 
 
-def _mirror(codename: str) -> str:
+def mirror(codename: str) -> str:
     """Where apt of this machine gets the release from."""
     asked = ["apt-get", "indextargets", "--format", "$(RELEASE) $(SITE)", "Created-By: Packages"]
     shown = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=COMMAND_S).stdout
