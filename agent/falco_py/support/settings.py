@@ -172,6 +172,8 @@ def _open_to_all(path: str, *, listed: bool) -> bool:
     """`listed`: whatever is put into the directory is read. In others nobody removes what is not his, where sticky."""
     try:
         mode = os.stat(path).st_mode
+        if os.statvfs(path).f_flag & os.ST_RDONLY:  # the volume of a ConfigMap: nobody writes there
+            return False
     except OSError:
         return False
     return bool(mode & stat.S_IWOTH) and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX and not listed)

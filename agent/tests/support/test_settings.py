@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +15,7 @@ from falco_py.support import settings
 from falco_py.support.finding import Question
 from tests.support.findings import asked
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+AGENT = Path(__file__).parents[2]
 RIGHTS = next(check.run for check in settings.CHECKS if check.name == "rights")
 
 
@@ -46,6 +47,19 @@ def test_what_every_user_can_write_is_told(directory: Path, name: str, mode: int
     path = directory / name
     path.chmod(mode)
     assert told(directory) == f"warn every user can write {path} -> chmod o-w {path}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+def test_what_is_mounted_read_only_is_safe(directory: Path) -> None:
+    (directory / "rules.d").chmod(0o777)
+    script = (
+        'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" -m falco_py doctor -c "$1/falco.yaml"'
+    )
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", str(directory), sys.executable],
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": str(AGENT)},
+    )  # fmt: skip
+    assert "ok    rights " in done.stdout, done.stdout + done.stderr
 
 
 def test_files_in_a_sticky_directory_are_safe(directory: Path) -> None:
