@@ -128,7 +128,8 @@ def record(
         loop.duties += [Guard(capturing.reader, monitor), lambda: loop.end() if signals.end else None]
         signals.wake = capturing.reader.wake
         capturing.ask(wanted_events(watched), plan)
-        loop.wasted = Learner(plan, capturing.capture).wasted
+        learner = Learner(plan, capturing.capture)
+        loop.wasted, capturing.table.changed = learner.wasted, learner.forget
         capturing.start()
         capturing.run(stop_after_s)
     return recorder.count

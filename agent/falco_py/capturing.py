@@ -56,6 +56,7 @@ class Capturing:
     def __init__(self, bundle: Bundle, emit: Callable[[Rule, Alert], None], loading: Loading | None = None) -> None:
         """`loading` is the BPF object when it was begun. Raises kernel.host.HostError."""
         from .engine.loop import Loop
+        from .enrich.runtimes import Runtimes
         from .kernel import host
         from .kernel.load import Capture
         from .kernel.reader import Reader
@@ -67,7 +68,7 @@ class Capturing:
         log.info("Enabled event sources: syscall")
         log.info("Opening 'syscall' source with modern BPF probe.")
         self.capture = Capture(own_pid(root), loading)
-        self.table = ProcessTable(root, Users(root))
+        self.table = ProcessTable(root, Users(root), lookup=Runtimes(root))
         self.reader = Reader(self.capture)
         self.loop = Loop(self.reader, bundle, self.table, emit)
 

@@ -185,6 +185,7 @@ class Reports:
         counters = table.counters
         outputs = list(running.hub.outputs.values())
         containers, missing = table.containers()
+        facts = table.facts.counters
         return made.Reading(
             version=__version__,
             start_ns=self.start_ns,
@@ -229,6 +230,9 @@ class Reports:
             config_files=_files(running, running.now.config.files),
             containers=containers,
             containers_missing=missing,
+            container_facts=made.Containers(
+                facts.looked_up, facts.late, facts.given_up, facts.forgotten, facts.evicted, dict(table.facts.failures)
+            ),
             learning=made.Learning(
                 running.learner.learnt["names"], running.learner.learnt["processes"], running.learner.refused,
                 running.narrowing.made,

@@ -269,6 +269,7 @@ class Running:
         self.narrowing = Narrowing(new.bundle, new.plan.rules_of, staged.generation)
         loop.bundle = new.bundle
         loop.wasted = self.learner.wasted
+        self.capturing.table.changed = self.learner.forget
         loop.narrow = self.narrowing.matcher
         loop.measure_with(accounts.measure)
         asks_env = not new.bundle.uses.isdisjoint(("proc.env", "proc.aenv"))

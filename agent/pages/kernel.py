@@ -40,7 +40,8 @@ _LIMITS = f"""\
   the same ones came often.
 - What a program, its arguments and its container are is compared from the second call of a kind on: the first is
   tested in user space, and the answer is kept for as long as the process stays the same image in the same control
-  group and the thread keeps its name.
+  group and the thread keeps its name. In a container whose facts are looked for nothing is kept for two seconds, and
+  facts that come later void what was.
 - Programs that start and end are told whatever rules ask: the process table follows them.
 """
 

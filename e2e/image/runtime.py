@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from e2e.host.container import (
     CAPABILITIES,
-    mirror,
     distribution,
+    mirror,
     until,
 )
 

@@ -84,7 +84,7 @@ _OWN_BUFFERS = "the agent has two rings of its own: 16 MiB for system calls, 8 M
 _OWN_SELECTION = "the kernel tells just the calls that the rules need; a process keeps its facts without others"
 _OWN_STATE = "the agent uses its own bound"
 _FAILED = "failed calls are seen as well, where a rule looks at them"
-_ENGINES = "containers are known by their cgroup, whatever made them"
+_ENGINES = "containers are known by their cgroup and by the files of whatever made them"
 
 GROUPS: Final[dict[str, tuple[Key, ...]]] = {
     "What is read, and in which order": (

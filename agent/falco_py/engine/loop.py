@@ -100,6 +100,8 @@ class Loop:
             now = time.monotonic()
             if batch:
                 self.handle(batch)
+            else:
+                self.table.look_again()
             self._housekeep()
             for duty in self.duties:
                 duty()
@@ -127,6 +129,7 @@ class Loop:
         table, narrow = self.table, self.narrow
         offset = clock.boot_to_epoch_ns()
         self.records += len(batch)
+        table.look_again()
         for header, payload in batch:
             kind = header.kind
             life: Any = None

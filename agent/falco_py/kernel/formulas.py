@@ -96,8 +96,8 @@ class Clause:
 
 
 # Fixed between one exec and the next, for a thread of the same name (proc.cmdline) in the same control group
-# (container): an entry of the kernel's table is good only while those are the same. Ancestors, sessions, users and
-# directories can change meanwhile and are left out.
+# (container): an entry of the kernel's table is good only while those are the same. Facts of containers that come later
+# void it (ProcessTable.changed). Ancestors, sessions, users and directories can change meanwhile and are left out.
 PROCESS_FIELDS = frozenset(
     (
         "proc.exe",
@@ -116,6 +116,30 @@ PROCESS_FIELDS = frozenset(
         "proc.exe_ino",
         "container.id",
         "container.full_id",
+        "container.name",
+        "container.type",
+        "container.privileged",
+        "container.image",
+        "container.image.id",
+        "container.image.repository",
+        "container.image.tag",
+        "container.image.digest",
+        "container.mounts",
+        "container.mount",
+        "container.mount.source",
+        "container.mount.dest",
+        "container.mount.mode",
+        "container.mount.rdwr",
+        "container.mount.propagation",
+        "container.label",
+        "container.labels",
+        "container.host_pid",
+        "container.host_network",
+        "container.host_ipc",
+        "k8s.ns.name",
+        "k8s.pod.name",
+        "k8s.pod.id",
+        "k8s.pod.uid",
     )
 )
 NAME_FIELD = "proc.name"

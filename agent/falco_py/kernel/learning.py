@@ -3,7 +3,8 @@
 
 What a program, its arguments and its container are is tested once, here, with the conditions' own expressions; the
 kernel keeps the answer for as long as the process stays what it is. Invariant: an entry never drops an event that the
-rules would match; nothing is learnt that the event at hand did not show.
+rules would match; nothing is learnt that the event at hand did not show, and of a process in a container nothing while
+facts of the container may come in a moment.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..events.event import Event
+    from ..state.process import Process
     from .formulas import Formula
     from .load import Capture
     from .pushdown import Plan
@@ -52,6 +54,10 @@ class Learner:
         if self._left is not None:
             self._learn_process(event, self._left)
 
+    def forget(self, process: Process) -> None:
+        """What the entry of a process was made from is no longer so."""
+        self.capture.forget_process(process.pid)
+
     def _name_bits(self, name: bytes) -> int:
         bits = self._names.get(name)
         return self.plan.name_bits(name) if bits is None else bits
@@ -66,6 +72,8 @@ class Learner:
             elif last == stamp:
                 return
         if process.learnings >= MAX_LEARNT or process.start != header.start or process.exec_id != header.exec_id:
+            return
+        if process.full_container_id and event.table.facts.is_awaited(process.full_container_id):
             return
         process.learnt = stamp
         process.learnings += 1

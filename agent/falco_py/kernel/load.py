@@ -226,6 +226,11 @@ class Capture:
         """What a process leaves open; `entry` is a struct process_entry. False when the kernel's table is full."""
         return self._put("processes", struct.pack("=I", pid), entry)
 
+    def forget_process(self, pid: int) -> None:
+        """Its calls are told again, as far as the rules leave them."""
+        with suppress(OSError):  # ENOENT: the table was full, or the process is gone
+            self._maps["processes"].delete(struct.pack("=I", pid))
+
     def _put(self, name: str, key: bytes, value: bytes) -> bool:
         try:
             self._maps[name].update(key, value)

@@ -112,6 +112,18 @@ class Learning:
 
 
 @dataclass(frozen=True, slots=True)
+class Containers:
+    """Facts of containers, from the files of their runtimes; all are counters."""
+
+    lookups: int = 0
+    late: int = 0  # facts that came after a container's first process
+    given_up: int = 0  # containers of which something stays missing
+    forgotten: int = 0  # because they had no processes
+    evicted: int = 0  # because there were too many
+    failures: Mapping[str, int] = field(default_factory=dict)  # files that were not understood, by reason
+
+
+@dataclass(frozen=True, slots=True)
 class Web:
     """The web server; `dropped`: connections closed for others because there were too many."""
 
@@ -184,6 +196,7 @@ class Reading:
     config_files: Sequence[File] = ()
     containers: int | None = None  # known now
     containers_missing: int = 0  # of them those whose image is not known
+    container_facts: Containers | None = None
     learning: Learning | None = None
     web: Web | None = None
     resources: Resources | None = None

@@ -226,6 +226,12 @@ def _learnt(reading: Reading) -> Iterable[Sample]:
         yield Sample(reading.learning.processes, {"kind": "processes"})
 
 
+def _failed_files(reading: Reading) -> Iterable[Sample]:
+    if reading.container_facts is not None:
+        for reason, count in sorted(reading.container_facts.failures.items()):
+            yield Sample(count, {"reason": reason})
+
+
 def _containers(name: str) -> Callable[[Reading], Iterable[Sample]]:
     return lambda reading: () if reading.containers is None else (Sample(getattr(reading, name)),)
 
@@ -433,6 +439,18 @@ OWN: Final[tuple[Metric, ...]] = (
            _if("processes", "capacity")),
     Metric(OURS + "processes_lost_exits_total", "falco_py.processes.lost_exits", _C, Switch.STATE,
            "Processes that had ended without being told of.", _if("processes", "lost_exits")),
+    Metric(OURS + "container_lookups_total", "falco_py.containers.lookups", _C, Switch.STATE,
+           "Times that a container was looked up in the files of its runtime.", _if("container_facts", "lookups")),
+    Metric(OURS + "container_facts_late_total", "falco_py.containers.late", _C, Switch.STATE,
+           "Facts of containers that came after the first process.", _if("container_facts", "late")),
+    Metric(OURS + "containers_given_up_total", "falco_py.containers.given_up", _C, Switch.STATE,
+           "Containers of which something was missing after a minute.", _if("container_facts", "given_up")),
+    Metric(OURS + "containers_forgotten_total", "falco_py.containers.forgotten", _C, Switch.STATE,
+           "Containers whose facts were dropped because they had no processes.", _if("container_facts", "forgotten")),
+    Metric(OURS + "containers_evicted_total", "falco_py.containers.evicted", _C, Switch.STATE,
+           "Containers whose facts were dropped because there were too many.", _if("container_facts", "evicted")),
+    Metric(OURS + "container_files_failed_total", "falco_py.containers.failed_{reason}", _C, Switch.STATE,
+           "Files of container runtimes that were not understood.", _failed_files, ("reason",)),
     Metric(OURS + "learnt_total", "falco_py.learnt.{kind}", _C, Switch.STATE,
            "Entries for the kernel's filter that were learnt from events that no rule matched.", _learnt, ("kind",)),
     Metric(OURS + "learning_refused_total", "falco_py.learning_refused", _C, Switch.STATE,

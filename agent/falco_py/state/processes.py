@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 from . import procfs
 from .cgroups import Cgroups, ContainerRef
 from .clock import TICK_NS
+from .containers import Containers
 from .process import UNKNOWN, Process
 from .users import Users
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from falco_py.events.record import Exec, Exit, Fork, Header, StateChange
+
+    from .containers import Lookup
 
 MAX_SIZE = 262144
 KEEP_DEAD_NS = 5_000_000_000  # events of a process may be read after its exit
@@ -51,9 +54,17 @@ class ProcessTable:
 
     `whole_env`: an environment that the kernel had to cut is read from /proc at once; for rules that look at it.
     `keep_env`: whether environments are kept at all; they are half of what a process takes.
+    `lookup` finds facts of containers. `changed` is called for a process that the kernel has learnt (kernel.learning)
+    when the facts of its container are others than before.
     """
 
-    def __init__(self, root: Path | str = "/", users: Users | None = None, max_size: int = MAX_SIZE) -> None:
+    def __init__(
+        self,
+        root: Path | str = "/",
+        users: Users | None = None,
+        max_size: int = MAX_SIZE,
+        lookup: Lookup | None = None,
+    ) -> None:
         self.proc = os.path.join(str(root), "proc")
         self.users = users if users is not None else Users(root)
         self.cgroups = Cgroups(root)
@@ -63,7 +74,8 @@ class ProcessTable:
         self._max_size = max(max_size, 16)
         self._by_pid: dict[int, Process] = {}
         self._dead: deque[Process] = deque()
-        self._containers: dict[str, Any] = {}
+        self.facts = Containers(lookup)
+        self.changed: Callable[[Process], None] | None = None
         self._sweep: list[int] = []
         self._swept_ns = 0
 
@@ -79,13 +91,13 @@ class ProcessTable:
         return self._max_size
 
     def containers(self) -> tuple[int, int]:
-        """How many containers have processes here, and of how many of them the runtime's facts are missing.
+        """How many containers have processes here, and of how many of them the image is not known.
 
         For any thread.
         """
         known = {process.full_container_id: process.container for process in list(self._by_pid.values())}
         known.pop("", None)
-        return len(known), sum(facts is None for facts in known.values())
+        return len(known), sum(not getattr(facts, "image", "") for facts in known.values())
 
     @property
     def removed(self) -> int:
@@ -252,14 +264,16 @@ class ProcessTable:
             at_event = False
 
     def set_container(self, full_id: str, facts: Any) -> None:
-        """Give all processes of a container what enrichment found out (None forgets it)."""
-        if facts is None:
-            self._containers.pop(full_id, None)
-        else:
-            self._containers[full_id] = facts
-        for process in self._by_pid.values():
-            if process.full_container_id == full_id:
-                process.container = facts
+        """Give all processes of a container what was found out elsewhere (None forgets it)."""
+        self.facts.take(full_id, facts)
+        self._give(full_id, facts)
+
+    def look_again(self) -> None:
+        """For facts that were not there when a container's first process came; to be called now and then."""
+        facts = self.facts
+        if facts.waiting:
+            for full_id in facts.found_late():
+                self._give(full_id, facts.of(full_id))
 
     def purge(self, now_boot_ns: int) -> None:
         """Drop entries that are dead long enough, and look for some whose exit record was lost."""
@@ -267,6 +281,8 @@ class ProcessTable:
         limit = now_boot_ns - KEEP_DEAD_NS
         while dead and dead[0].exit_ts <= limit:
             self._drop_dead(dead.popleft())
+        if self.facts.is_time_to_forget():
+            self.facts.forget({process.full_container_id for process in self._by_pid.values()})
         if now_boot_ns - self._swept_ns < _SWEEP_EVERY_NS:
             return
         self._swept_ns = now_boot_ns
@@ -412,7 +428,20 @@ class ProcessTable:
             process.container = None
             return
         process.container_id, process.full_container_id, process.container_engine, process.pod_uid = ref
-        process.container = self._containers.get(ref.full_id)
+        facts, found_late = self.facts.ask(ref)
+        if found_late:
+            self._give(ref.full_id, facts)
+        process.container = facts
+
+    def _give(self, full_id: str, facts: Any) -> None:
+        for process in self._by_pid.values():
+            if process.full_container_id == full_id:
+                process.container = facts
+                if process.learnt is not None:
+                    process.learnt = None
+                    process.learnings = 0
+                    if self.changed is not None:
+                        self.changed(process)
 
     def _linked(self, process: Process, at_event: bool) -> Process | None:
         ppid = process.ppid

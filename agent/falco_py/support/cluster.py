@@ -56,7 +56,7 @@ def _runtimes(question: Question) -> Iterator[Finding]:
     if found:
         yield fine("containers", f"{by}; sockets of {', '.join(found)}")
     else:
-        yield fine("containers", f"{by}; no socket of a runtime: containers are known by their cgroup only")
+        yield fine("containers", f"{by}; no socket of a runtime, and none is needed")
 
 
 def _kubernetes(_question: Question) -> Iterator[Finding]:

@@ -12,10 +12,12 @@ import socket
 import time
 from collections import Counter
 from ipaddress import IPv6Address
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from falco_py.enrich.facts import Facts
 from falco_py.events.event import Event
 from falco_py.events.record import KIND_SYSCALL, Header, clauses_left
 from falco_py.events.syscalls import ROWS
@@ -27,6 +29,8 @@ from falco_py.kernel.load import Capture
 from falco_py.kernel.pushdown import Call, Plan, Rule, plan
 from falco_py.kernel.tables import UNKNOWN_OPEN
 from falco_py.rules.bundle import Bundle, load
+from falco_py.state.cgroups import ContainerRef
+from falco_py.state.containers import Containers
 from falco_py.state.processes import ProcessTable
 from tests.kernel import calls
 
@@ -518,6 +522,51 @@ def test_what_is_learnt_of_a_process_keeps_its_calls_in_the_kernel(capture: Capt
         assert opens_of(capture, pid, table) == []
     finally:
         os.write(done[1], b"xx")
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.live
+def test_facts_of_a_container_that_come_late_void_what_was_learnt_without_them(capture: Capture) -> None:
+    filters = planned(bundle("evt.type = openat and container.image.repository = example.org/web"))
+    assert filters.asks[Fact.PROCESS]
+    capture.filter(filters)
+    table = ProcessTable()
+    table.scan()
+    learner = Learner(filters, capture)
+    table.changed = learner.forget
+    container = ContainerRef("c" * 12, "c" * 64, "docker", "")
+    ready, done = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        for _ in range(4):
+            os.close(os.open("/etc/hostname", os.O_RDONLY))
+            os.write(ready[1], b"x")
+            os.read(done[0], 1)
+        os._exit(0)
+
+    def next_open() -> list[Event]:
+        os.write(done[1], b"x")
+        os.read(ready[0], 1)
+        return opens_of(capture, pid, table)
+
+    try:
+        os.read(ready[0], 1)
+        (event,) = opens_of(capture, pid, table)
+        event.process.full_container_id = container.full_id
+        table.facts = Containers(SimpleNamespace(find=lambda _ref: (None, False), failures={}))
+        table.facts.ask(container)
+        learner.wasted(event)
+        assert learner.learnt["processes"] == 0  # the image may be known in a moment
+        (event,) = next_open()
+        table.facts = Containers()
+        learner.wasted(event)
+        assert learner.learnt["processes"] == 1
+        assert next_open() == []
+        table.set_container(container.full_id, Facts(image_repository="example.org/web"))
+        (event,) = next_open()
+        assert event.process.container.image_repository == "example.org/web"
+    finally:
+        os.write(done[1], b"xxxx")
         os.waitpid(pid, 0)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CGROUP_PARENT = "docker"
 CGROUP_ROOT = Path("/sys/fs/cgroup")
@@ -41,20 +41,27 @@ COMMAND_DEADLINE_S = 30.0
 class Container:
     """One container; `full_id` is 64 hex digits, `id` what rules show of it."""
 
-    def __init__(self, scratch: Path, programs: Mapping[str, Path] | None = None) -> None:
-        """`programs`: files to put into the image, by their path in it."""
+    def __init__(
+        self,
+        scratch: Path,
+        programs: Mapping[str, Path] | None = None,
+        state: Path | None = None,
+        command: Sequence[str] = ("/bin/sleep", "1000000"),
+    ) -> None:
+        """`programs`: files to put into the image, by their path in it. `state`: where runc keeps its own."""
         self.scratch = scratch
         self._programs = programs or {}
         self.full_id = secrets.token_hex(32)
         self.id = self.full_id[:12]
         self.root = scratch / "merged"
         self.lower = scratch / "lower"
-        self._state = scratch / "runc"
+        self._state = state or scratch / "runc"
+        self._command = list(command)
         self._bundle = scratch / "bundle"
         self._mounted = False
 
     def start(self) -> Container:
-        """Make the root file system, mount it, run the first process (sleep)."""
+        """Make the root file system, mount it, run the first process."""
         self._make_image()
         for name in ("upper", "work", "merged", "bundle", "runc"):
             (self.scratch / name).mkdir()
@@ -170,7 +177,7 @@ class Container:
         spec = json.loads((template / "config.json").read_text(encoding="utf-8"))
         process = spec["process"]
         process["terminal"] = False
-        process["args"] = ["/bin/sleep", "1000000"]
+        process["args"] = self._command
         process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES)
         process["rlimits"] = []  # raising them takes a right that not every machine gives
         process["noNewPrivileges"] = False

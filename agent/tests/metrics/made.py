@@ -10,6 +10,7 @@ from falco_py.config.model import Metrics
 from falco_py.kernel.bpf import ProgramRuns
 from falco_py.kernel.tables import CLASSES
 from falco_py.metrics.reading import (
+    Containers,
     File,
     Interface,
     KernelCounters,
@@ -69,6 +70,7 @@ def reading(**changes: Any) -> Reading:
         config_files=[File("/etc/falco/falco.yaml", "cd" * 32)],
         containers=16,
         containers_missing=1,
+        container_facts=Containers(41, 42, 43, 44, 45, {"link": 46}),
         learning=Learning(names=21, processes=22, refused=23, narrowed=24),
         web=Web(requests=31, dropped=32, failures=33),
         resources=Resources(cpu_ratio=0.0142, rss_bytes=80384000, vsz_bytes=100 << 20, pss_bytes=42 << 20,
