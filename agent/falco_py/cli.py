@@ -10,7 +10,7 @@ import os
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .options import (
     COMMANDS,
@@ -26,11 +26,11 @@ from .options import (
     parse,
     say,
 )
-from .prepared import InputError
+from .prepared import InputError, told
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 
 def _start(options: argparse.Namespace) -> int:
@@ -146,21 +146,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _told(error: Exception, *, verbose: bool) -> int:
-    """What went wrong, for the user; returns the exit code. A type that was not imported cannot have been raised."""
-    modules: Any = sys.modules
-    config, settings = modules.get("falco_py.config"), modules.get("falco_py.config.problem")
-    rules, host = modules.get("falco_py.rules.problems"), modules.get("falco_py.kernel.host")
-    if rules is not None and isinstance(error, rules.RulesError):
-        for problem in error.problems:
-            complain(str(problem))
-        complain(f"Error: {_errors(error.problems)} in the rules; nothing was started")
+    """What went wrong, for the user; returns the exit code."""
+    found = told(error)
+    if found is not None:
+        details, summary = found
+        if details:
+            complain(details)
+            summary += "; nothing was started"
+        complain(f"Error: {summary}")
         return INPUT_WRONG
-    if config is not None and isinstance(error, config.ConfigError):
-        complain(f"Error: {error}")
-        return INPUT_WRONG
-    if settings is not None and isinstance(error, settings.SettingError):
-        complain(f"Error: {error}")
-        return INPUT_WRONG
+    host = sys.modules.get("falco_py.kernel.host")
     if host is not None and isinstance(error, host.HostError):
         complain(f"Error: {error}")
         return MACHINE_CANNOT
@@ -172,8 +167,3 @@ def _told(error: Exception, *, verbose: bool) -> int:
         f"internal error: {type(error).__name__}: {error}\n  This is a defect of falco-py; -v shows where it happened."
     )
     return INPUT_WRONG
-
-
-def _errors(problems: Iterable[Any]) -> str:
-    count = sum(problem.severity == "error" for problem in problems)
-    return f"{count} error{'s' * (count != 1)}"

@@ -225,15 +225,17 @@ def announce(read: Input) -> None:
         log.debug(text)
 
 
-def told(error: Exception) -> str | None:
-    """What is wrong with the input, for the user, one line or more; None when it is not the input's fault."""
+def told(error: Exception) -> tuple[str, str] | None:
+    """What is wrong with the input, for the user: details, which may be empty, and the sum of them, both one line or
+    more; None when it is not the input's fault.
+    """
     from .config import ConfigError
     from .config.problem import SettingError
     from .rules.problems import RulesError
 
     if isinstance(error, RulesError):
         count = sum(problem.severity == "error" for problem in error.problems)
-        return "\n".join([*map(str, error.problems), f"{count} error{'s' * (count != 1)} in the rules"])
+        return "\n".join(map(str, error.problems)), f"{count} error{'s' * (count != 1)} in the rules"
     if isinstance(error, ConfigError | SettingError | InputError):
-        return str(error)
+        return "", str(error)
     return None

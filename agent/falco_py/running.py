@@ -248,7 +248,7 @@ class Running:
         from .fields import catalogue
 
         catalogue.set_static(dict(self.now.config.static_fields))
-        reason = told(error) or f"{type(error).__name__}: {error}"
+        reason = "\n".join(filter(None, told(error) or (f"{type(error).__name__}: {error}",)))
         for line in reason.split("\n"):
             log.error(line)
         log.error("Not reloaded: what ran before goes on")

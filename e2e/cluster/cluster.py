@@ -418,16 +418,6 @@ class Cluster:
             raise
 
 
-def until(look: Callable[[], T | None], deadline_s: float, otherwise: Callable[[], str]) -> T:
-    """What `look` gives as soon as it gives something true. Raises AssertionError."""
-    ends = time.monotonic() + deadline_s
-    while not (found := look()):
-        if time.monotonic() > ends:
-            raise AssertionError(otherwise())
-        time.sleep(_STEP_S)
-    return found
-
-
 def _boot() -> str:
     """The identity of this start of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()

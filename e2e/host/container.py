@@ -17,13 +17,14 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from e2e.waiting import until
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 T = TypeVar("T")
 
@@ -237,13 +238,3 @@ class Journal:
             if isinstance(text, list):  # bytes that are not all printable
                 text = bytes(text).decode("utf-8", "replace")
             self.lines.append(Line(str(text), int(entry.get("PRIORITY", 6)), entry.get("_TRANSPORT", "")))
-
-
-def until(look: Callable[[], T | None], deadline_s: float, otherwise: Callable[[], str]) -> T:
-    """What `look` gives as soon as it gives something true. Raises AssertionError."""
-    ends = time.monotonic() + deadline_s
-    while not (found := look()):
-        if time.monotonic() > ends:
-            raise AssertionError(otherwise())
-        time.sleep(_STEP_S)
-    return found

@@ -8,7 +8,7 @@ lost since the alert before, so that nothing lost between two alerts goes untold
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..log import log
 from ..rules.priority import SHEDDING, Priority
@@ -18,24 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from ..config import Drops
+    from ..events.counted import Counted
 
 RULE: Final = "Falco internal: syscall event drop"
 INTERVAL_S: Final = 1.0
 MAX_NAMED: Final = 10  # rules that an alert names
 _SIMULATED: Final = "Simulating syscall event drop"
-
-
-class Counters(Protocol):
-    """Since the start, by class; kernel.load.Counters."""
-
-    @property
-    def sent(self) -> Mapping[str, int]: ...
-    @property
-    def dropped(self) -> Mapping[str, int]: ...
-    @property
-    def shed(self) -> Mapping[str, int]: ...
-    @property
-    def errors(self) -> Mapping[str, int]: ...
 
 
 class Watched(NamedTuple):
@@ -81,7 +69,7 @@ class DropMonitor:
         self.ended = False
         self.set_up(settings)
         self.watch(rules)
-        self._before: Counters | None = None
+        self._before: Counted | None = None
         self._blind_since_s: float | None = None
         self._dropped: dict[str, int] = {}  # since the alert before
         self._shed: dict[str, int] = {}
@@ -98,7 +86,7 @@ class DropMonitor:
         """The rules that may miss something from now on."""
         self._rules = sorted(rules, key=lambda rule: rule.priority)
 
-    def check(self, now_s: float, ts_ns: int, counters: Counters, level: int) -> None:
+    def check(self, now_s: float, ts_ns: int, counters: Counted, level: int) -> None:
         """To be called every INTERVAL_S. `level`: the highest of shedding since the call before."""
         before, self._before = self._before, counters
         if before is None:

@@ -19,7 +19,8 @@ from .shedding import CALM, Governor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .drops import Counters, DropMonitor
+    from ..events.counted import Counted
+    from .drops import DropMonitor
 
 LOOK_S: Final = 0.02  # between two looks at the use of CPU while little waits
 
@@ -32,7 +33,7 @@ class Kernel(Protocol):
     def backlog(self) -> int: ...
     def shed(self, level: int) -> None: ...
     def level(self) -> int: ...
-    def counters(self) -> Counters: ...
+    def counters(self) -> Counted: ...
 
 
 class Guard:

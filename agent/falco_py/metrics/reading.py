@@ -13,18 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-
-class Counted(Protocol):
-    """Records by class, and errors by place; kernel.load.Counters is the real one."""
-
-    @property
-    def sent(self) -> Mapping[str, int]: ...
-    @property
-    def dropped(self) -> Mapping[str, int]: ...
-    @property
-    def shed(self) -> Mapping[str, int]: ...
-    @property
-    def errors(self) -> Mapping[str, int]: ...
+    from ..events.counted import Counted
 
 
 class Program(Protocol):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..config.model import Metrics
-    from .reading import Counted, File, Program, Reading, Rule
+    from ..events.counted import Counted
+    from .reading import File, Program, Reading, Rule
 
 OURS: Final = "falcosecurity_falco_py_"
 LINK: Final = "https://falco.org/docs/metrics/"

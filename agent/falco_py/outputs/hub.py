@@ -28,7 +28,7 @@ class Hub:
         self.outputs: dict[str, Output] = {}
         self.lost_before = 0
         self._all: tuple[Output, ...] = ()
-        self._slow: set[tuple[str, float]] = set()
+        self._slow: dict[str, float] = {}  # since when the delivery runs that was told last, by output
         self._leaving: list[threading.Thread] = []
 
     def send(self, item: Item) -> None:
@@ -84,9 +84,8 @@ class Hub:
             since_s = output.busy_since_s
             if not since_s or not output.timeout_ms or now_s - since_s < output.timeout_ms / 1000:
                 continue
-            if (output.name, since_s) not in self._slow:
-                self._slow = {(name, at_s) for name, at_s in self._slow if name != output.name}
-                self._slow.add((output.name, since_s))
+            if self._slow.get(output.name) != since_s:
+                self._slow[output.name] = since_s
                 log.critical(f'"{output.name}" output timeout: it took more than {output.timeout_ms} ms over one '
                              f"delivery; {output.waiting} alerts wait for it, other outputs go on")  # fmt: skip
 
