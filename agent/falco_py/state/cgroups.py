@@ -24,6 +24,7 @@ _SETTLED_S = 2.0  # a path that no bundle was found for so long is the host's: b
 _AGAIN_S = 1.0  # and is looked for again this often
 _CANDIDATES_MAX = 8  # path components tried against the disk, innermost first
 _NAMESPACES_MAX = 64
+_NATIVE = 3  # parts of /NAMESPACE/ID
 
 
 Pairs = tuple[tuple[str, str], ...]  # (subsystem, path)
@@ -143,6 +144,19 @@ class Cgroups:
             if ref is not None:
                 return ref
         return self._keep(cgroups, None, min(map(self._until, undecided), default=math.inf))
+
+    def gone(self, cgroups: Pairs) -> ContainerRef | None:
+        """The container that a process outside the host's mount namespace was in, when its bundle is gone already.
+
+        Its path is that of a namespace of containerd's on this machine, and an id in it.
+        """
+        for _, path in cgroups:
+            parts = path.split("/")
+            if len(parts) == _NATIVE and not parts[2].endswith(_UNITS) and _LAX_ID.fullmatch(parts[2]):
+                namespace = parts[1]
+                if namespace in self._namespaces():
+                    return _ref(parts[2], "docker" if namespace == "moby" else "containerd", path)
+        return None
 
     def same(self, cgroups: Pairs) -> Pairs:
         """An equal tuple, one for all processes: most are in few places."""

@@ -412,17 +412,16 @@ class ProcessTable:
         """Find the container of `process`; `before` is its former self or its parent.
 
         A process that moved itself out of its container's cgroup, but still sees a mount namespace that is not the
-        host's and that it had before, is still in the container.
+        host's and that it had before, is still in the container. One that is read late may have outlived its bundle.
         """
         ref = self.cgroups.resolve(process.cgroups)
-        if (
-            ref is None
-            and before is not None
-            and before.full_container_id
-            and before.mntns == process.mntns
-            and process.mntns not in (0, self.users.host_mntns)
-        ):
-            ref = ContainerRef(before.container_id, before.full_container_id, before.container_engine, before.pod_uid)
+        if ref is None and process.mntns not in (0, self.users.host_mntns):
+            if before is not None and before.full_container_id and before.mntns == process.mntns:
+                ref = ContainerRef(
+                    before.container_id, before.full_container_id, before.container_engine, before.pod_uid
+                )
+            else:
+                ref = self.cgroups.gone(process.cgroups)
         if ref is None:
             process.container_id = process.full_container_id = process.container_engine = process.pod_uid = ""
             process.container = None

@@ -17,12 +17,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DEFAULT_RULES = REPOSITORY / "rules" / "falco_rules.yaml"
@@ -154,6 +155,15 @@ class Agent:
             raise AssertionError(f"the agent did not end by itself:\n{self.log()}") from None
         self._join()
         return self.process.returncode
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """It does not run meanwhile: what happens is read afterwards."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """End it at once."""

@@ -126,6 +126,10 @@ class Containerd:
         """A container from its beginning to its end."""
         self._ctr("run", "--rm", *options, self.image, name, *command)
 
+    def start_one(self, name: str, command: Sequence[str], *options: str) -> None:
+        """One that stays."""
+        self._ctr("run", "--detach", *options, self.image, name, *command)
+
     def stop(self) -> None:
         """Containers that `run` left half way, then the daemon; its files vanish with its namespace."""
         process = self._process

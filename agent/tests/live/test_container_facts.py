@@ -66,6 +66,12 @@ def first_process(mark: str) -> list[str]:
     return ["/bin/sh", "-c", f": {mark}; read x </data/{FILE}"]
 
 
+def staying(mark: str) -> list[str]:
+    """The same in a container that is still there when the agent gets to it, however busy the machine is."""
+    *shell, script = first_process(mark)
+    return [*shell, f"{script}; sleep 1000000"]
+
+
 @pytest.fixture
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     made = Podman(tmp_path_factory.mktemp("pod"))  # short: podman takes no more than 50 characters
@@ -78,8 +84,8 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
 def test_podman(tmp_path: Path, data: Path, podman: Podman) -> None:
     one, two = marker(), marker()
     with agent(tmp_path) as told:
-        podman.run("web1", first_process(one), f"--volume={data}:/data:ro", "--label=team=shop")
-        podman.run("web2", first_process(two), f"--volume={data}:/data", "--privileged", "--pid=host")
+        podman.start_one("web1", staying(one), f"--volume={data}:/data:ro", "--label=team=shop")
+        podman.start_one("web2", staying(two), f"--volume={data}:/data", "--privileged", "--pid=host")
         facts = known(told, one)
         assert facts["container.name"] == "web1"
         assert facts["container.type"] == "podman"
@@ -120,7 +126,7 @@ def test_containerd(tmp_path: Path, data: Path) -> None:
     try:
         containerd.start()
         with agent(tmp_path, tuple(containerd.enter)) as told:
-            containerd.run("web1", first_process(one), *mount, "--label=team=shop")
+            containerd.start_one("web1", staying(one), *mount, "--label=team=shop")
             pod = [
                 word
                 for key, value in (
@@ -130,7 +136,7 @@ def test_containerd(tmp_path: Path, data: Path) -> None:
                 )
                 for word in ("--annotation", f"io.kubernetes.cri.{key}={value}")
             ]  # fmt: skip
-            containerd.run("web2", first_process(two), *mount, *pod, "--privileged")
+            containerd.start_one("web2", staying(two), *mount, *pod, "--privileged")
             facts = known(told, one)
             assert (facts["container.name"], facts["container.id"], facts["container.type"]) == (
                 "web1",
@@ -145,6 +151,9 @@ def test_containerd(tmp_path: Path, data: Path) -> None:
             assert (facts["container.name"], facts["container.privileged"]) == ("app", True)
             assert (facts["k8s.pod.name"], facts["k8s.ns.name"]) == ("web-0", "shop")
             assert facts["k8s.pod.uid"] == "a781dab0-755f-455a-aac6-b7e26c0947dc"
+            with told.held():
+                containerd.run("web3", first_process(late := marker()), *mount)
+            assert known(told, late)["container.id"] == "web3"
     finally:
         containerd.stop()
 

@@ -111,6 +111,16 @@ def test_any_name_is_a_container_while_its_bundle_exists(tmp_path: Path) -> None
     assert cgroups.resolve(pairs) is None
 
 
+def test_a_container_is_still_known_when_its_bundle_is_gone(tmp_path: Path) -> None:
+    bundle(tmp_path, "shop", "other")
+    cgroups = Cgroups(tmp_path)
+    found = cgroups.gone((("pids", "/"), ("", "/shop/web")))
+    assert found is not None
+    assert (found.full_id, found.engine) == ("web", "containerd")
+    for path in ("/shop", "/shop/web/a", "/bar/web", "/shop/web.service", "/shop/..", "/../web", "//web"):
+        assert cgroups.gone((("", path),)) is None, path
+
+
 def test_plain_runc_container_is_known_by_its_state(tmp_path: Path) -> None:
     state = tmp_path / "run/runc/box1/state.json"
     state.parent.mkdir(parents=True)

@@ -326,6 +326,16 @@ def test_leaving_the_containers_cgroup_does_not_leave_the_container(table: Proce
     assert outside.container_id == ""
 
 
+def test_a_process_outside_the_hosts_mounts_was_in_the_container_that_its_cgroup_names(
+    table: ProcessTable, tmp_path: Path
+) -> None:
+    table.users.host_mntns = 1
+    (tmp_path / "run/containerd/io.containerd.runtime.v2.task/shop").mkdir(parents=True)
+    inside = image(cgroups=(("", "/shop/web"),))
+    assert table.on_exec(header(), inside).container_id == "web"
+    assert table.on_exec(header(pid=41, mntns=1), inside).container_id == ""
+
+
 def test_facts_of_a_container_reach_all_its_processes(table: ProcessTable) -> None:
     cgroups = (("", f"/docker/{ID}"),)
     first = table.on_exec(header(), image(cgroups=cgroups))
