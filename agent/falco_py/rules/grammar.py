@@ -29,12 +29,14 @@ _LONE_BYTE = 0xDC00  # a byte that is no text by itself stands behind this code,
 
 _BLANK = " \t\b\r\n"
 _B = r"[ \t\b\r\n]"
+# A group that may repeat is atomic, (?>(?:...)*), and not possessive, (?:...)*+: before Python 3.11.5 that one takes a
+# part of what did not match (python/cpython#106052).
 _IDENT = r"[a-zA-Z][a-zA-Z0-9_]*+"
-_FIELD = rf"{_IDENT}(?:\.{_IDENT})++"
-_QUOTED = r"""(?:"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+')"""
+_FIELD = rf"{_IDENT}(?>(?:\.{_IDENT})+)"
+_QUOTED = r"""(?:"(?>(?:[^"\\]|\\.)*)"|'(?>(?:[^'\\]|\\.)*)')"""
 _BARE = r"""[^()"'\s=,]++"""
 _STRING = rf"(?:{_QUOTED}|{_BARE}(?!\())"
-_LIST = rf"\({_B}*+(?:{_STRING}(?:{_B}*+,{_B}*+{_STRING})*+{_B}*+)?\)"
+_LIST = rf"\({_B}*+(?:{_STRING}(?>(?:{_B}*+,{_B}*+{_STRING})*){_B}*+)?\)"
 _ARG = rf"""\[(?P<arg>{_QUOTED}|[^\]\["'\s]++)\]"""
 _NUMBER = r"(?:0[xX][0-9a-zA-Z]++|[+-]?[0-9]++\.?[0-9]*+(?:[eE][+-][0-9]++)?)"
 _MODIFIER = rf"(?<={_B})(?:{'|'.join(MODIFIERS)})"
@@ -53,7 +55,7 @@ _CHECK = rf"""
 )"""
 
 _TOKEN = re.compile(rf"{_QUOTED}|{_BARE}|.", re.ASCII | re.DOTALL)
-_LIST_BEGUN = re.compile(rf"\({_B}*+(?:{_STRING}(?:{_B}*+,{_B}*+{_STRING})*+)?{_B}*+", re.ASCII | re.DOTALL)
+_LIST_BEGUN = re.compile(rf"\({_B}*+(?:{_STRING}(?>(?:{_B}*+,{_B}*+{_STRING})*))?{_B}*+", re.ASCII | re.DOTALL)
 _STRING_RE = re.compile(_STRING, re.ASCII | re.DOTALL)
 _ESCAPE_RE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "\\": "\\", "/": "/", " ": "\\"}
@@ -235,7 +237,7 @@ def _build() -> pp.ParserElement:
     condition = pp.Forward()
     inner = pp.Suppress("(") - condition - pp.Suppress(pp.Literal(")").set_name("a ')' token"))
     term = (check | inner | careful | macro).set_name("a '(' token, a field check, or an identifier")
-    nots = _regex(rf"(?:not(?:{_B}++|(?=\()))*+")
+    nots = _regex(rf"(?>(?:not(?:{_B}++|(?=\()))*)")
     negation = nots + term
     negation.add_parse_action(_negated)
     separator = rf"(?={_B}|\()"
