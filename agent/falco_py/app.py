@@ -51,15 +51,15 @@ def run(
             prepared = prepare(first, {}, background)
             log.info(f"{len(prepared.bundle.rules)} rules loaded; dry run, nothing is captured")
             return 0
-        with begun() as loading:
-            running = Running(read, background)
+        with begun() as loading, closing(Running(read, background)) as running:
             return _run(running, running.prepared(first), signals, stop_after_s, loading)
 
 
 def _run(
     running: Running, first: Prepared, signals: Signals, stop_after_s: float | None, loading: Loading | None
 ) -> int:
-    with closing(Capturing(first.bundle, running.emit, loading)) as capturing, _status(running.snapshot):
+    pods = running.cluster
+    with closing(Capturing(first.bundle, running.emit, loading, pods)) as capturing, _status(running.snapshot):
         running.begin(capturing, first, signals)
         capturing.start()
         running.started()

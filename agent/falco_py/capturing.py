@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .engine.alert import Alert
+    from .enrich.sources import Pods
     from .kernel.load import Counters
     from .kernel.loading import Loading
     from .kernel.pushdown import Plan
@@ -53,10 +54,20 @@ def begun() -> Iterator[Loading | None]:
 class Capturing:
     """`loop` reads what `capture` tells, over `reader`, and keeps `table`."""
 
-    def __init__(self, bundle: Bundle, emit: Callable[[Rule, Alert], None], loading: Loading | None = None) -> None:
-        """`loading` is the BPF object when it was begun. Raises kernel.host.HostError."""
+    def __init__(
+        self,
+        bundle: Bundle,
+        emit: Callable[[Rule, Alert], None],
+        loading: Loading | None = None,
+        pods: Pods | None = None,
+    ) -> None:
+        """`loading` is the BPF object when it was begun, `pods` what the API server tells.
+
+        Raises kernel.host.HostError.
+        """
         from .engine.loop import Loop
         from .enrich.runtimes import Runtimes
+        from .enrich.sources import Sources
         from .kernel import host
         from .kernel.load import Capture
         from .kernel.reader import Reader
@@ -68,7 +79,7 @@ class Capturing:
         log.info("Enabled event sources: syscall")
         log.info("Opening 'syscall' source with modern BPF probe.")
         self.capture = Capture(own_pid(root), loading)
-        self.table = ProcessTable(root, Users(root), lookup=Runtimes(root))
+        self.table = ProcessTable(root, Users(root), lookup=Sources(Runtimes(root), pods))
         self.reader = Reader(self.capture)
         self.loop = Loop(self.reader, bundle, self.table, emit)
 

@@ -281,6 +281,7 @@ def input_of(options: argparse.Namespace) -> Input:
 
     config = config_of(options)
     main = options.c if options.c is not None else DEFAULT_FILE
-    watched = (main, *config.included, *(options.r or config.rules_files))
+    paths = tuple(options.r or config.rules_files)
     skipped: list[str] = []
-    return Input(config, rules_of(options, config, skipped), watched, tuple(skipped))
+    files = rules_of(options, config, skipped)
+    return Input(config, files, (main, *config.included, *paths), tuple(skipped), paths)

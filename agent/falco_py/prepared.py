@@ -7,7 +7,7 @@ Made at the start, and beside the running agent at a reload. Invariant: nothing 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from .background import Background
     from .config import Config
     from .engine.drops import Watched
+    from .engine.overlay import Overlay
     from .engine.watching import Fingerprint
     from .kernel.pushdown import Plan
     from .outputs.output import Output
     from .rules.bundle import Bundle
+    from .ruleset import File, LeftOut
 
 
 class InputError(Exception):
@@ -37,18 +39,38 @@ class RulesFileError(InputError):
 class Input:
     """What the command line and falco.yaml name. `watched`: the files and directories it all came from.
 
-    `skipped`: lines about rules files that are not there.
+    `rules_paths`: what `rules_files` are found by; `overlay`: files that are not read from the disk; `skipped`: lines
+    about rules files that are not there.
     """
 
     config: Config
     rules_files: Sequence[str]
     watched: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    rules_paths: tuple[str, ...] = ()
+    overlay: Overlay | None = None
+
+    def under(self, overlay: Overlay | None) -> Input:
+        """The same with the rules files as `overlay` has them. Raises InputError when there are none."""
+        if overlay is None:
+            return self
+        from .engine.overlay import files_of
+
+        files = [file for path in self.rules_paths for file in files_of(path, overlay)]
+        if not files:
+            raise InputError(
+                f"no rules file is left, as there is none for {overlay.directory} in the ConfigMap\n"
+                "  What to do: put a key into it that ends in .yaml."
+            )
+        return replace(self, rules_files=files, overlay=overlay)
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`outputs`: those that are new or set up otherwise than before; `seen`: the files when they were read."""
+    """`outputs`: those that are new or set up otherwise than before; `seen`: the files when they were read.
+
+    `rules_digest`: of the rules files in use, see ruleset; `left_out`: those that are not, because they are broken.
+    """
 
     input: Input
     bundle: Bundle
@@ -58,24 +80,30 @@ class Prepared:
     seen: Fingerprint
     wanted: frozenset[str]  # event types that the kernel must tell
     digests: Mapping[str, str]  # sha256 of the files, in hexadecimal, when metrics tell them
+    rules_digest: str = ""
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def config(self) -> Config:
         return self.input.config
 
 
-def read_rules(paths: Sequence[str]) -> list[tuple[str, str]]:
+def read_rules(paths: Sequence[str], overlay: Overlay | None = None) -> list[File]:
     """(name, text) of each file. Raises RulesFileError with the reason and what to do."""
-    files = []
-    for path in paths:
-        try:
-            files.append((path, Path(path).read_text(encoding="utf-8", errors="surrogateescape")))
-        except OSError as error:
-            raise RulesFileError(
-                f"{path}: cannot be read: {error.strerror}\n"
-                "  What to do: check the path given with -r (or rules_files in falco.yaml) and its permissions."
-            ) from error
-    return files
+    return [(path, _text(path, overlay)) for path in paths]
+
+
+def _text(path: str, overlay: Overlay | None) -> str:
+    text = None if overlay is None else overlay.text(path)
+    if text is not None:
+        return text.replace("\r\n", "\n").replace("\r", "\n")  # as reading a file does
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise RulesFileError(
+            f"{path}: cannot be read: {error.strerror}\n"
+            "  What to do: check the path given with -r (or rules_files in falco.yaml) and its permissions."
+        ) from error
 
 
 def rules_options(config: Config) -> dict[str, Any]:
@@ -93,22 +121,69 @@ def rules_options(config: Config) -> dict[str, Any]:
 
 def load_rules(config: Config, paths: Sequence[str]) -> Bundle:
     """Raises RulesFileError or rules.RulesError."""
-    from .rules.bundle import load
-    from .rules.priority import Priority
+    return _load(config, read_rules(paths))
 
-    files = read_rules(paths)
+
+def _load(config: Config, files: Sequence[File]) -> Bundle:
+    _announce_rules(config, files)
+    return _told(config, _loaded(config, files))
+
+
+def _announce_rules(config: Config, files: Sequence[File]) -> None:
     log.info("Loading rules from:")
-    for path in paths:
+    for path, _ in files:
         log.info(f"   {path}")
     for selection in config.rules:
         log.info(str(selection))
-    bundle = load(files, min_priority=Priority(config.priority), **rules_options(config))
+
+
+def _loaded(config: Config, files: Sequence[File]) -> Bundle:
+    from .rules.bundle import load
+    from .rules.priority import Priority
+
+    return load(files, min_priority=Priority(config.priority), **rules_options(config))
+
+
+def _told(config: Config, bundle: Bundle) -> Bundle:
     for warning in bundle.warnings:
         for line in str(warning).split("\n"):
             log.warning(line)
     if config.capture_enabled:
         _tell_of_captures(config, bundle)
     return bundle
+
+
+def _load_rest(config: Config, paths: Sequence[str]) -> tuple[Bundle, list[File], list[LeftOut]]:
+    """What can be loaded of the files, and those that cannot. Raises RulesFileError or rules.RulesError when nothing
+    can be.
+    """
+    from .rules.problems import RulesError
+    from .ruleset import LeftOut, Mistake, without_broken
+
+    files: list[File] = []
+    left_out: list[LeftOut] = []
+    unreadable: RulesFileError | None = None
+    for path in paths:
+        try:
+            files += read_rules([path])
+        except RulesFileError as error:
+            unreadable = unreadable or error
+            left_out.append(
+                LeftOut(path, Mistake(path, str(error).split("\n")[0].removeprefix(f"{path}: ")), str(error))
+            )
+    if unreadable is not None and not files:
+        raise unreadable
+    _announce_rules(config, files)
+    try:
+        bundle = _loaded(config, files)
+    except RulesError as error:
+        bundle, files, broken = without_broken(files, lambda some: _loaded(config, some), error)
+        left_out += broken
+    for one in left_out:
+        for line in one.details.split("\n"):
+            log.error(line)
+        log.error(f"{one.file} is left out: the agent starts with the other rules files")
+    return _told(config, bundle), files, left_out
 
 
 def _tell_of_captures(config: Config, bundle: Bundle) -> None:
@@ -164,35 +239,46 @@ def plan_of(bundle: Bundle) -> Plan:
 
 def prepare(
     read: Input, before: Mapping[str, Hashable], background: Background, on_gone: Callable[[], None] = lambda: None,
-    seen: Fingerprint | None = None,
+    seen: Fingerprint | None = None, *, skip_broken: bool = False,
 ) -> Prepared:  # fmt: skip
-    """`before`: the settings of the outputs that run; `on_gone`: see outputs.build; `seen`: taken before reading.
+    """`before`: the settings of the outputs that run; `on_gone`: see outputs.build; `seen`: taken before reading;
+    `skip_broken`: rules files with mistakes are left out.
 
     Raises RulesFileError, rules.RulesError and config.problem.SettingError.
     """
     from .engine.watching import fingerprint
     from .outputs import build
+    from .ruleset import digest
 
-    seen = fingerprint(read.watched) if seen is None else seen
+    seen = fingerprint(read.watched, read.overlay) if seen is None else seen
     outputs = build.make(read.config, before, background, on_gone)
     web = read.config.webserver
     if web is not None and web.ssl_enabled:
         from .web.server import tls
 
         tls(web.ssl_certificate)
-    bundle = load_rules(read.config, read.rules_files)
-    plan = plan_of(bundle)
-    digests = digests_of([*read.config.files, *read.rules_files]) if read.config.metrics is not None else {}
-    return Prepared(read, bundle, plan, outputs, build.settings(read.config), seen, wanted_events(bundle), digests)
+    left_out: list[LeftOut] = []
+    if skip_broken:
+        bundle, files, left_out = _load_rest(read.config, read.rules_files)
+        read = replace(read, rules_files=[name for name, _ in files])
+    else:
+        files = read_rules(read.rules_files, read.overlay)
+        bundle = _load(read.config, files)
+    return Prepared(
+        read, bundle, plan_of(bundle), outputs, build.settings(read.config), seen, wanted_events(bundle),
+        _digests(read) if read.config.metrics is not None else {}, digest(files), tuple(left_out),
+    )  # fmt: skip
 
 
-def digests_of(files: Sequence[str]) -> dict[str, str]:
+def _digests(read: Input) -> dict[str, str]:
     import hashlib
 
     found = {}
-    for file in files:
+    for file in (*read.config.files, *read.rules_files):
+        text = None if read.overlay is None else read.overlay.text(file)
         with suppress(OSError):  # it was there when it was read
-            found[file] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+            content = Path(file).read_bytes() if text is None else text.encode()
+            found[file] = hashlib.sha256(content).hexdigest()
     return found
 
 

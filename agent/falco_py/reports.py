@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from .engine.stats import Stats
     from .kernel.accounts import Accounts
     from .kernel.learning import Learner
+    from .kube.link import Link
     from .metrics.prometheus import Exposition
     from .metrics.reading import File, Reading, Spool
+    from .metrics.reading import Kubernetes as KubernetesReading
     from .metrics.snapshot import MetricsFile, Snapshot
     from .outputs.hub import Hub
     from .outputs.output import Output
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from .web.server import Health, WebServer
 
 UNREAD_S: Final = 10.0  # without a turn of the loop nobody reads the rings
+MOST_LEFT_OUT: Final = 5  # rules files that health names
 _BUILT_IN: Final = {"container": __version__}  # plugins of Falco whose fields are the agent's own
 
 
@@ -51,6 +54,9 @@ class Agent(Protocol):
     accounts: Accounts
     learner: Learner
     narrowing: Narrowing
+    link: Link | None
+    old_link: bool
+    refusal: str
     turned_s: float  # when the loop turned last, of time.monotonic()
 
     @property
@@ -153,11 +159,16 @@ class Reports:
             unhealthy.append("no rules are loaded")
         degraded = [f"{one.name} output fails" for one in running.hub.outputs.values() if one.problem or one.gone]
         if running.reloader.refused:
-            degraded.append("the last reload was refused")
+            degraded.append(f"the last reload was refused: {running.refusal}")
+        degraded += [f"{one.file} is left out: {one.mistake.line()}" for one in running.now.left_out[:MOST_LEFT_OUT]]
+        if running.link is not None and running.link.problem:
+            degraded.append("the API server cannot be watched")
+        if running.old_link:
+            degraded.append("kubernetes in falco.yaml is another than at the start, which counts")
         return Health(tuple(unhealthy), tuple(degraded))
 
     def versions(self) -> dict[str, Any]:
-        """The keys are Falco's; libraries and drivers are the agent itself."""
+        """The keys are Falco's but for the last two; libraries and drivers are the agent itself."""
         from .rules.collector import ENGINE_VERSION
 
         return {
@@ -170,6 +181,8 @@ class Reports:
             "engine_version": str(ENGINE_VERSION[1]),
             "engine_version_semver": ".".join(map(str, ENGINE_VERSION)),
             "plugin_versions": _BUILT_IN,
+            "rules_generation": self._running.reloader.done,
+            "rules_digest": self._running.now.rules_digest,
         }
 
     def reading(self) -> Reading:
@@ -185,13 +198,16 @@ class Reports:
         counters = table.counters
         outputs = list(running.hub.outputs.values())
         containers, missing = table.containers()
-        facts = table.facts.counters
+        facts, held = table.facts.counters, loop.held.counters
         return made.Reading(
             version=__version__,
             start_ns=self.start_ns,
             reload_ns=running.reloader.at_ns,
             reload_generation=running.reloader.done,
             reload_failures=running.reloader.failed,
+            reload_refused=running.reloader.refused,
+            rules_digest=now.rules_digest,
+            rules_files_left_out=len(now.left_out),
             boot_ns=clock.boot_to_epoch_ns(),
             cpus=os.cpu_count() or 1,
             hostname=os.environ.get("FALCO_HOSTNAME") or socket.gethostname(),
@@ -231,8 +247,10 @@ class Reports:
             containers=containers,
             containers_missing=missing,
             container_facts=made.Containers(
-                facts.looked_up, facts.late, facts.given_up, facts.forgotten, facts.evicted, dict(table.facts.failures)
+                facts.looked_up, facts.late, facts.given_up, facts.forgotten, facts.evicted, dict(table.facts.failures),
+                dict(table.facts.sources), dict(table.facts.unknown),
             ),
+            held=made.Held(held.held, held.known, held.unknown, held.crowded),
             learning=made.Learning(
                 running.learner.learnt["names"], running.learner.learnt["processes"], running.learner.refused,
                 running.narrowing.made,
@@ -240,6 +258,7 @@ class Reports:
             web=None if self._server is None else made.Web(
                 self._server.requests, self._server.dropped, self._server.failures
             ),
+            kubernetes=_kubernetes(running.link),
             resources=host.Host(root).resources(),
             interfaces=host.interfaces(),
             log_lost=log.lost + log.syslog_lost,
@@ -256,6 +275,16 @@ def _follow(before: WebServer, server: WebServer | None) -> None:
             server.start()
     except SettingError as error:  # the certificate was another a moment ago
         log.error(str(error))
+
+
+def _kubernetes(link: Link | None) -> KubernetesReading | None:
+    if link is None:
+        return None
+    from .metrics import reading as made
+
+    reporter = link.reporter
+    written, failed = (0, 0) if reporter is None else (reporter.written, reporter.failures)
+    return made.Kubernetes([made.Watch(*state) for state in link.watches], written, failed)
 
 
 def _files(running: Agent, names: Any) -> list[File]:

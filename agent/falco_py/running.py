@@ -21,11 +21,13 @@ from .engine.folding import Folding
 from .engine.guard import Guard
 from .engine.loop import IDLE_WAIT_S
 from .engine.narrowing import Narrowing
+from .engine.overlay import Mount
 from .engine.quiet import Quiet
 from .engine.reload import Reloader
 from .engine.shedding import Governor
 from .engine.stats import Stats, drop_summary
 from .engine.watching import Watcher, fingerprint
+from .fields.k8s import OF_THE_API
 from .kernel.accounts import Accounts
 from .kernel.learning import Learner
 from .log import log
@@ -35,22 +37,32 @@ from .outputs.lines import write_text
 from .prepared import announce, prepare, set_up_log, told, watched_rules
 from .reports import Reports
 from .rules.priority import Priority
+from .ruleset import mistake
 from .state import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .background import Background
     from .capturing import Capturing
+    from .config import Config
     from .engine.alert import Alert
+    from .engine.overlay import Overlay
     from .engine.signals import Signals
+    from .engine.watching import Fingerprint
     from .kernel.load import Counters, Staged
+    from .kube.cluster import Cluster
+    from .kube.link import Link
     from .prepared import Input, Prepared
     from .rules.bundle import Rule
 
 FILE_CHANGED: Final = "a file changed"
+CONFIGMAP_CHANGED: Final = "the ConfigMap of the rules changed"
 RELOAD_FAILED: Final = "Falco internal: hot restart failure"
+LEFT_OUT: Final = "Falco internal: rules file left out"
+GOES_ON: Final = "what ran before goes on"
 SECOND_S: Final = 1.0
+OLD_LINK: Final = "kubernetes: what it says now counts when the agent starts again; all else counts"
 STDOUT: Final = 1
 SUMMARY_S: Final = 2.0  # for a reader of standard output that takes nothing
 
@@ -75,7 +87,13 @@ class Running:
         self._background = background
         self.reloader = Reloader(self._prepare_again, self._adopt, self._refuse, self._wake)
         self._reports = Reports(self, background)
-        self._watcher = Watcher(lambda: self.reloader.ask(FILE_CHANGED))
+        self._watcher = Watcher(lambda: self.reloader.ask(FILE_CHANGED), self._seen)
+        self.refusal = ""  # why the last reload was refused, in a line
+        self._tried: Fingerprint | None = None  # what the last reload was to load
+        self._refused: Fingerprint | None = None  # what was refused last, if nothing was taken since
+        self.link: Link | None = None  # to the API server
+        self._mount: Mount | None = None  # of the ConfigMap of the rules
+        self.old_link = False  # `kubernetes` in falco.yaml is another since
         self._folding: Folding | None = None
         self._folded = 0  # by those before
         self._watchdog_s = service.watchdog_s()
@@ -107,13 +125,33 @@ class Running:
     # Life
 
     def prepared(self, read: Input) -> Prepared:
-        """Raises as prepared.prepare."""
-        return prepare(read, {}, self._background, self._on_stdout_gone)
+        """What to begin with. Raises as prepared.prepare."""
+        self._make_link(read.config)
+        skip = read.config.broken_rules_files == "skip"
+        return prepare(read, {}, self._background, self._on_stdout_gone, skip_broken=skip)
+
+    def _make_link(self, config: Config) -> None:
+        settings = config.kubernetes
+        if settings is None:
+            return
+        from .kube.link import Link
+
+        self.link = link = Link(settings, self._background, self._wake, lambda: self.reloader.ask(CONFIGMAP_CHANGED))
+        if link.rules is not None:
+            self._mount = Mount(settings.rules_directory, link.texts, link.connected)
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """From `prepared` on, where pods are watched."""
+        link = self.link
+        return link.cluster if link is not None and link.settings.pods else None
 
     def begin(self, capturing: Capturing, first: Prepared, signals: Signals) -> None:
         """Everything but the start of the capture. Raises kernel.host.HostError."""
         self.now, self.capturing, self._signals = first, capturing, signals
         config, loop = first.config, capturing.loop
+        if self.link is not None:
+            self.link.start()
         self._monitor = DropMonitor(config.drops, watched_rules(first.bundle), self.tell)
         governor = Governor(capturing.reader.capacity_bytes, config.cpu_limit_percent)
         self._guard = Guard(capturing.reader, self._monitor, governor, stop=loop.end)
@@ -127,10 +165,13 @@ class Running:
     def started(self) -> None:
         """The capture tells events, and can wait in its rings while the web server comes up."""
         self.turned_s = time.monotonic()
-        self._take_reports(self.now)
-        if self.now.config.watch_config_files:
-            self._watcher.follow(self.now.input.watched, self.now.seen)
-        service.notify("READY=1", f"STATUS={len(self.now.bundle.rules)} rules")
+        first = self.now
+        self._take_reports(first)
+        if first.config.watch_config_files:
+            self._watcher.follow(first.input.watched, first.seen)
+        log.info(f"Rules generation 0, digest {first.rules_digest}")
+        self._tell_left_out(first)
+        service.notify("READY=1", f"STATUS={len(first.bundle.rules)} rules")
 
     def stopped(self) -> None:
         """The capture has ended: what waits is delivered."""
@@ -142,6 +183,11 @@ class Running:
             for alert in self._folding.rest():
                 self.tell(alert)
         self.hub.close()
+
+    def close(self) -> None:
+        """After all else, also when the capture could not begin."""
+        if self.link is not None:
+            self.link.close()
 
     def summary(self, counters: Counters) -> None:
         loop, monitor = self.capturing.loop, self._monitor
@@ -216,22 +262,41 @@ class Running:
         staged = capture.stage(prepared.plan)
         return _Next(prepared, staged, Accounts(prepared.plan, prepared.bundle.rules), Learner(prepared.plan, capture))
 
+    def _overlay(self) -> Overlay | None:
+        return None if self._mount is None else self._mount.now()
+
+    def _seen(self, paths: Iterable[str]) -> Fingerprint:
+        return fingerprint(paths, self._overlay())
+
     def _prepare_again(self, why: str) -> _Next | None:
         """In the reloader's thread."""
         before = self.now
-        seen = fingerprint(before.input.watched)
-        if why == FILE_CHANGED and seen == before.seen:
-            return None  # a signal was quicker
+        overlay = self._overlay()
+        seen = self._tried = fingerprint(before.input.watched, overlay)
+        in_use = before.seen if self._refused is None else self._refused
+        if why in (FILE_CHANGED, CONFIGMAP_CHANGED) and seen == in_use:
+            log.debug(f"{why}: to what is in use, or was refused")  # by a signal, or over the API server
+            return None
         log.info(f"{why}, reloading...")
         service.notify(service.reloading())
-        read = self._read()
+        read = self._with_this_link(self._read()).under(overlay)
         if read.config.webserver is not None:
             import_module(".web.server", __package__)  # takes a while: here rather than between two events
         seen_or_new = seen if read.watched == before.input.watched else None
         return self._staged(prepare(read, before.settings, self._background, self._on_stdout_gone, seen_or_new))
 
+    def _with_this_link(self, read: Input) -> Input:
+        """`kubernetes` counts as it was at the start: what holds pods and rules together is made once."""
+        settings = None if self.link is None else self.link.settings
+        self.old_link = read.config.kubernetes != settings
+        if not self.old_link:
+            return read
+        log.warning(OLD_LINK)
+        return replace(read, config=replace(read.config, kubernetes=settings))
+
     def _adopt(self, following: _Next) -> None:
         new, capture = following.prepared, self.capturing.capture
+        mended = bool(self.refusal or self.now.left_out)
         following.accounts.go_on_from(self.accounts)
         capture.want(self.now.wanted | new.wanted)
         self._take_rules(following)
@@ -241,8 +306,13 @@ class Running:
         announce(new.input)
         if new.config.watch_config_files:
             self._watcher.follow(new.input.watched, new.seen)
-        log.info(f"Reloaded: {len(new.bundle.rules)} rules on {len(new.bundle.event_types)} event types")
-        service.notify("READY=1", f"STATUS={len(new.bundle.rules)} rules")
+        self.refusal, self._refused = "", None
+        generation = f"rules generation {self.reloader.done + 1}, digest {new.rules_digest}"
+        count = f"{len(new.bundle.rules)} rules"
+        log.info(f"Reloaded: {count} on {len(new.bundle.event_types)} event types, {generation}")
+        if mended and self.link is not None and self.link.reporter is not None:
+            self.link.reporter.loaded(f"{count}, {generation}")
+        service.notify("READY=1", f"STATUS={count}")
 
     def _refuse(self, error: Exception) -> None:
         from .fields import catalogue
@@ -251,12 +321,29 @@ class Running:
         reason = "\n".join(filter(None, told(error) or (f"{type(error).__name__}: {error}",)))
         for line in reason.split("\n"):
             log.error(line)
-        log.error("Not reloaded: what ran before goes on")
+        log.error(f"Not reloaded: {GOES_ON}")
         service.notify("READY=1")
-        message = f"{RELOAD_FAILED}: what ran before goes on"
+        self.refusal, self._refused = mistake(error).line(), self._tried
+        self._alert(RELOAD_FAILED, GOES_ON, reason)
+        self._report(self.refusal, GOES_ON)
+
+    def _tell_left_out(self, first: Prepared) -> None:
+        for one in first.left_out:
+            end = f"{one.file} is left out, the other rules files are in use"
+            self._alert(LEFT_OUT, end, one.details)
+        if first.left_out:
+            count = len(first.left_out)
+            files = f"{count} rules file{'s are' if count > 1 else ' is'} left out, the others are in use"
+            self._report(first.left_out[0].mistake.line(), files)
+
+    def _alert(self, name: str, what: str, reason: str) -> None:
         now_ns = clock.now_boot_ns() + clock.boot_to_epoch_ns()
         fields = {"reason": reason}
-        self.tell(InternalAlert(RELOAD_FAILED, Priority.CRITICAL, "internal", (), now_ns, message, fields))
+        self.tell(InternalAlert(name, Priority.CRITICAL, "internal", (), now_ns, f"{name}: {what}", fields))
+
+    def _report(self, what: str, end: str) -> None:
+        if self.link is not None and self.link.reporter is not None:
+            self.link.reporter.refused(what, end)
 
     def _take_rules(self, following: _Next) -> None:
         """In the kernel and here, from one event to the next."""
@@ -274,7 +361,10 @@ class Running:
         loop.measure_with(accounts.measure)
         asks_env = not new.bundle.uses.isdisjoint(("proc.env", "proc.aenv"))
         self.capturing.table.follow_environments(asks_env)
+        self.capturing.table.facts.want_pods(not new.bundle.uses.isdisjoint(OF_THE_API))
         self._monitor.watch(watched_rules(new.bundle))
+        if self.link is not None:
+            self.link.cluster.want(new.bundle.uses)
 
     def _take_settings(self, new: Prepared) -> None:
         config = new.config
@@ -290,6 +380,7 @@ class Running:
             self._folding = Folding(folding)
         self._monitor.set_up(config.drops)
         self._guard.limit(config.cpu_limit_percent)
+        self.capturing.table.facts.wait_s = config.facts_wait_ms / 1000
         self.quiet.max_quiet_s = config.max_quiet_s
         self.hub.adopt(new.outputs, new.settings)
         self.now = replace(new, outputs={})  # the hub has them

@@ -85,7 +85,8 @@ unless it has its default. `falco-py --dry-run` tells all of it and watches noth
 ### Reload
 
 After `kill -1 $(cat /var/run/falco.pid)`, and, with `watch_config_files`, when one of the files changes, configuration
-and rules are read again. If anything is wrong, the agent goes on with what it has and says why.
+and rules are read again. If anything is wrong, the agent goes on with what it has and says why. `kubernetes` alone is
+read at the start only; a change of it waits for the next one, which the log and `/healthz` say.
 
 ## Keys
 

@@ -38,12 +38,13 @@ webserver:
 | path | answers |
 | --- | --- |
 | `/healthz` (`webserver.k8s_healthz_endpoint`) | `{{"status": "ok"}}`; see below |
-| `/versions` | versions of the agent and of what it understands, as JSON |
+| `/versions` | versions of the agent and of what it understands, and which rules it runs, as JSON |
 | `/metrics` | all figures, when `metrics.enabled` and `webserver.prometheus_metrics_enabled` are both true |
 
 `/healthz` says how the agent is. `ok`: all is well. `degraded`, with status 200 and the reasons: it watches, but an
-output fails; restarting the agent would not help, so a liveness probe is content. `unhealthy`, with status 503: events
-are not read, or there are no rules.
+output fails, the last edit of the rules was refused, or a broken rules file was left out at the start; restarting the
+agent would not help, so a liveness probe is content. `unhealthy`, with status 503: events are not read, or there are no
+rules.
 
 With `webserver.bearer_token` both `/metrics` and `/versions` want `Authorization: Bearer TOKEN`; `/healthz` never does,
 so do not put the port where everybody can reach it. With `webserver.ssl_enabled` all is HTTPS (TLS 1.2 or newer), and
@@ -99,9 +100,9 @@ groups:
         expr: falcosecurity_falco_py_spool_waiting > 1000
         for: 15m
       - alert: FalcoReloadRefused
-        expr: increase(falcosecurity_falco_py_reload_failures_total[15m]) > 0
+        expr: falcosecurity_falco_py_reload_refused == 1
       - alert: FalcoRulesDiffer
-        expr: count(count by (sha256) (falcosecurity_falco_sha256_rules_files_info{{file_name="falco_rules.yaml"}})) > 1
+        expr: count(count by (digest) (falcosecurity_falco_py_rules_digest_info)) > 1
         for: 1h
       - alert: FalcoCriticalRule
         expr: |

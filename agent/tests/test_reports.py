@@ -11,6 +11,7 @@ import pytest
 
 from falco_py.background import Background
 from falco_py.reports import UNREAD_S, Reports
+from falco_py.ruleset import LeftOut, Mistake
 from falco_py.web.server import Health
 
 
@@ -20,9 +21,12 @@ def running() -> Any:
     return SimpleNamespace(
         turned_s=time.monotonic(),
         quiet=SimpleNamespace(dead=False),
-        now=SimpleNamespace(bundle=SimpleNamespace(rules=("a rule",))),
+        now=SimpleNamespace(bundle=SimpleNamespace(rules=("a rule",)), left_out=(), rules_digest="0123456789ab"),
         hub=SimpleNamespace(outputs={"http": output}),
-        reloader=SimpleNamespace(refused=False),
+        reloader=SimpleNamespace(refused=False, done=3),
+        refusal="",
+        old_link=False,
+        link=None,
     )
 
 
@@ -52,4 +56,27 @@ def test_no_rules_are_loaded(running: Any) -> None:
 def test_an_output_that_fails_and_a_refused_reload_are_no_reason_to_kill_the_agent(running: Any) -> None:
     running.hub.outputs["http"].problem = "it cannot be reached"
     running.reloader.refused = True
-    assert health(running) == Health(degraded=("http output fails", "the last reload was refused"))
+    running.refusal = "/etc/falco/rules.d/a.yaml:3:7: unknown field"
+    assert health(running) == Health(
+        degraded=("http output fails", "the last reload was refused: /etc/falco/rules.d/a.yaml:3:7: unknown field")
+    )
+
+
+def test_rules_files_that_are_left_out_are_named(running: Any) -> None:
+    running.now.left_out = (LeftOut("/a.yaml", Mistake("/a.yaml:1:2", "no such field", 3)),)
+    assert health(running).degraded == ("/a.yaml is left out: /a.yaml:1:2: no such field (3 errors)",)
+
+
+def test_a_section_that_counts_from_the_next_start_on_is_told(running: Any) -> None:
+    running.old_link = True
+    assert health(running).degraded == ("kubernetes in falco.yaml is another than at the start, which counts",)
+
+
+def test_an_api_server_that_cannot_be_watched_is_told_without_its_address(running: Any) -> None:
+    running.link = SimpleNamespace(problem="pods: Unreachable: https://192.0.2.1")
+    assert health(running).degraded == ("the API server cannot be watched",)
+
+
+def test_versions_tell_which_rules_run(running: Any) -> None:
+    versions = Reports(running, Background()).versions()
+    assert (versions["rules_generation"], versions["rules_digest"]) == (3, "0123456789ab")

@@ -61,6 +61,10 @@ def _bool(name: str, default: bool, about: str, instead: str = "", *, told_by: s
     return Key(name, Kind.BOOL, default, about, instead=instead, told_by=told_by, quiet=quiet, shipped=shipped)
 
 
+def _own(name: str, default: bool, about: str) -> Key:
+    return Key(name, Kind.BOOL, default, about, ours=True)
+
+
 def _int(name: str, default: int, about: str, instead: str = "", least: int = 0, most: int | None = None,
          *, told_by: str = "", ours: bool = False) -> Key:  # fmt: skip
     return Key(name, Kind.INT, default, about, instead=instead, told_by=told_by, at_least=least, at_most=most,
@@ -209,6 +213,14 @@ GROUPS: Final[dict[str, tuple[Key, ...]]] = {
         Key("engine.falco_py.cpu_limit_percent", Kind.NUMBER, 0,
             "share of one core that the agent may use; above it the least severe rules are not asked; 0 is no limit",
             at_least=0, ours=True),
+        Key("engine.falco_py.facts_wait_ms", Kind.INT, 2000,
+            "how long an event of a container waits for the container's facts when nothing has them yet; then it is "
+            "tested without, and its alert says what was missing; 0 waits for nothing", at_least=0, at_most=30000,
+            ours=True),
+        _text("engine.falco_py.broken_rules_files", "fail",
+              "what is done at the start with rules files that have mistakes: `fail` ends it, `skip` starts with the "
+              "other files and tells of it. A reload with a mistake changes nothing in either case",
+              choices=("fail", "skip"), ours=True),
         _bool("capture.enabled", False, "write a capture file when a rule fires", _NO_CAPTURE),
         _text("capture.path_prefix", "/tmp/falco", "beginning of its path", _NO_CAPTURE, told_by="capture.enabled"),
         _text("capture.mode", "rules", "for rules that say `capture: true`, or for all", _NO_CAPTURE,
@@ -236,6 +248,21 @@ GROUPS: Final[dict[str, tuple[Key, ...]]] = {
         _int("falco_libs.thread_table_auto_purging_interval_s", 300, "time between two purges of it", _OWN_STATE),
         _int("falco_libs.thread_table_auto_purging_thread_timeout_s", 300, "age of what is purged", _OWN_STATE),
         _int("falco_libs.snaplen", 80, "bytes of a buffer that are kept", _OWN_STATE),
+    ),
+    "Kubernetes": (
+        _own("kubernetes.enabled", False, "ask the API server, with the rights of the pod's service account"),
+        _text("kubernetes.kubeconfig", "", "ask as this file says instead", example="/etc/falco/kubeconfig", ours=True),
+        _text("kubernetes.node_name", "", "name of this node; when absent, that in FALCO_K8S_NODE_NAME",
+              example='"${NODE}"', ours=True),
+        _own("kubernetes.pods", True, "watch the pods of this node, and namespaces where rules ask for their labels"),
+        _own("kubernetes.owners", True, "watch ReplicaSets, Deployments, ReplicationControllers and Jobs where rules "
+             "ask for them"),
+        _own("kubernetes.services", True, "watch Services where rules ask for them"),
+        _text("kubernetes.rules_configmap", "", "NAME (in the pod's own namespace) or NAMESPACE/NAME of the ConfigMap "
+              "that is mounted at `kubernetes.rules_directory`: a change counts at once, not when the volume has it",
+              example="falco-rules", ours=True),
+        _text("kubernetes.rules_directory", "/etc/falco/rules.d", "where it is mounted", ours=True),
+        _own("kubernetes.events", True, "write Events on that ConfigMap when its rules are refused, and loaded again"),
     ),
     "What the agent tells of itself": (
         _int("syscall_event_timeouts.max_consecutives", 1000,

@@ -21,6 +21,7 @@ __all__ = [
     "FileOutput",
     "Folding",
     "HttpOutput",
+    "Kubernetes",
     "Match",
     "Metrics",
     "Outputs",
@@ -155,6 +156,20 @@ class WebServer:
 
 
 @dataclass(frozen=True, slots=True)
+class Kubernetes:
+    """`kubernetes`, when it is enabled; the names are those of the keys."""
+
+    node_name: str = ""  # known when `pods` is true
+    kubeconfig: str = ""
+    pods: bool = True
+    owners: bool = True
+    services: bool = True
+    rules_configmap: str = ""
+    rules_directory: str = "/etc/falco/rules.d"
+    events: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """`metrics`, when it is enabled; the names are those of the keys."""
 
@@ -194,12 +209,15 @@ class Config:
     drops: Drops = field(default_factory=Drops)
     max_quiet_s: int = 1000  # syscall_event_timeouts.max_consecutives
     cpu_limit_percent: float = 0.0  # of one core; 0 is no limit
+    facts_wait_ms: int = 2000  # that an event waits for facts of its container
+    broken_rules_files: str = "fail"  # at the start; or "skip"
     log_stderr: bool = True
     log_syslog: bool = True
     log_level: Level = Level.INFO
     log_json: bool = False
     webserver: WebServer | None = None
     metrics: Metrics | None = None
+    kubernetes: Kubernetes | None = None
     append_output: tuple[AppendOutput, ...] = ()
     static_fields: tuple[tuple[str, str], ...] = ()  # (name without "static.", value)
     rules: tuple[Selection, ...] = ()

@@ -8,6 +8,7 @@ Falco's words where it has some.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -16,7 +17,18 @@ from ..log import Level
 from . import entries
 from .durations import milliseconds
 from .keys import LOG_LEVELS, PRIORITIES
-from .model import Config, Drops, FileOutput, Folding, HttpOutput, Metrics, Outputs, ProgramOutput, WebServer
+from .model import (
+    Config,
+    Drops,
+    FileOutput,
+    Folding,
+    HttpOutput,
+    Kubernetes,
+    Metrics,
+    Outputs,
+    ProgramOutput,
+    WebServer,
+)
 from .problem import ConfigError, nearest
 from .reader import Reader
 
@@ -48,10 +60,13 @@ def configuration(root: Mapping, files: Sequence[str], included: Sequence[str], 
         outputs=_outputs(reader),
         max_quiet_s=reader.whole("syscall_event_timeouts.max_consecutives"),
         cpu_limit_percent=reader.number("engine.falco_py.cpu_limit_percent"),
+        facts_wait_ms=reader.whole("engine.falco_py.facts_wait_ms"),
+        broken_rules_files=reader.text("engine.falco_py.broken_rules_files"),
         log_level=Level(LOG_LEVELS.index(reader.text("log_level"))),
         log_json=reader.text("log_format") == "json",
         webserver=webserver,
         metrics=_metrics(reader, webserver),
+        kubernetes=_kubernetes(reader),
         append_output=entries.append_output(reader),
         static_fields=entries.static_fields(reader),
         rules=entries.selections(reader),
@@ -203,4 +218,32 @@ def _metrics(reader: Reader, webserver: WebServer | None) -> Metrics | None:
             "Metrics are enabled with no output configured. Please enable at least one output channel "
             "('metrics.output_rule', 'metrics.output_file' or 'webserver.prometheus_metrics_enabled')",
         )
+    return made
+
+
+# Kubernetes
+
+NODE: Final = "FALCO_K8S_NODE_NAME"
+_DNS_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_DNS_NAME: Final = rf"(?=.{{1,253}}$){_DNS_LABEL}(\.{_DNS_LABEL})*"
+_NODE_NAME: Final = re.compile(_DNS_NAME)
+_CONFIGMAP: Final = re.compile(rf"({_DNS_LABEL}/)?{_DNS_NAME}")
+
+
+def _kubernetes(reader: Reader) -> Kubernetes | None:
+    if not reader.flag("kubernetes.enabled"):
+        return None
+    node = reader.text("kubernetes.node_name") or os.environ.get(NODE, "")
+    made: Kubernetes = reader.of(Kubernetes, "kubernetes", node_name=node)
+    if made.pods and not _NODE_NAME.fullmatch(node):
+        message = (
+            f'kubernetes.node_name: "{node}" is not the name of a node' if node else "the node's name is not known"
+        )
+        hint = f"Give kubernetes.node_name, or set {NODE} from the pod's spec.nodeName."
+        reader.wrong("kubernetes.node_name" if node else "kubernetes.pods", message, hint)
+    if made.rules_configmap and not _CONFIGMAP.fullmatch(made.rules_configmap):
+        message = f'kubernetes.rules_configmap: "{made.rules_configmap}" is not the name of a ConfigMap'
+        reader.wrong("kubernetes.rules_configmap", message, "For example falco-rules or falco/falco-rules.")
+    if not made.rules_directory.startswith("/"):
+        reader.wrong("kubernetes.rules_directory", "kubernetes.rules_directory: expected an absolute path")
     return made

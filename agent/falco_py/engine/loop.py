@@ -27,9 +27,11 @@ from ..events.record import (
 )
 from ..events.sockets import SocketNames
 from ..events.syscalls import ROWS
+from ..fields.container import MISSING, container_missing
 from ..log import log
 from ..state import clock
 from .alert import Alert
+from .holding import Holding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +43,10 @@ if TYPE_CHECKING:
 DRAIN_PAUSE_S = 0.01  # wake-ups cost more than records: after a batch let some gather,
 PAUSE_STEP_S, LONGEST_PAUSE_S = 0.002, 0.03  # and more from batch to batch while they keep coming
 IDLE_WAIT_S = 1.0
+LEAST_WAIT_S = 0.002  # while events wait for facts
 HOUSEKEEPING_NS = 1_000_000_000
 _AFTER_FAILURE = 1 << 16  # events without a measurement when one failed
+OF_CONTAINERS = ("container.", "k8s")
 _PENDING_BYTES, _MANY = 1 << 20, 512  # more than this is waiting, or so many records came at once: no pause
 
 
@@ -81,6 +85,7 @@ class Loop:
         self.narrow: Callable[[str, bytes, Any], Any] | None = None  # see Narrowing.matcher
         self.duties: list[Callable[[], None]] = []  # called at each turn, between two batches
         self.idle_wait_s = IDLE_WAIT_S
+        self.held = Holding()
         self.stop = False
         self.events = 0
         self.records = 0
@@ -102,6 +107,8 @@ class Loop:
                 self.handle(batch)
             else:
                 self.table.look_again()
+            if self.held:
+                self._let_go(self.held.ready(self.table.facts))
             self._housekeep()
             for duty in self.duties:
                 duty()
@@ -110,6 +117,8 @@ class Loop:
             if not batch:
                 pause_s = DRAIN_PAUSE_S
                 idle_s = self.idle_wait_s
+                if self.held:
+                    idle_s = min(idle_s, max(LEAST_WAIT_S, self.table.facts.next_try_s()))
                 self.source.wait(idle_s if until is None else max(0.0, min(idle_s, until - now)))
             elif len(batch) < _MANY and self.source.backlog() < _PENDING_BYTES:
                 time.sleep(pause_s)
@@ -119,8 +128,9 @@ class Loop:
         self.stop = True
 
     def drain(self) -> None:
-        """What is still in the rings, once."""
+        """What is still in the rings, once, and what waits for facts."""
         self.handle(self.source.batch())
+        self._let_go(self.held.rest(self.table.facts))
 
     def handle(self, batch: list[tuple[Header, bytes]]) -> None:
         """Handles records in the order of time."""
@@ -130,6 +140,7 @@ class Loop:
         offset = clock.boot_to_epoch_ns()
         self.records += len(batch)
         table.look_again()
+        without_facts = table.facts.waiting  # almost always empty
         for header, payload in batch:
             kind = header.kind
             life: Any = None
@@ -162,15 +173,34 @@ class Loop:
                 event.process = process if process is not None else table.get(header)
                 event.table = table
                 event.life = life
+                event.socket_names = self._socket_names
+                if without_facts and table.facts.is_worth_waiting(event.process.full_container_id):
+                    self._hold(event)
+                    if kind == KIND_EXIT:
+                        table.on_exit(header, life)
+                    continue
                 if narrow is not None and kind == KIND_SYSCALL:
                     matcher = narrow(name, payload, matcher)
-                event.socket_names = self._socket_names
                 if self.events < self._next_measured:
                     self._test(event, matcher)
                 else:
                     self._measured(event, matcher)
             if kind == KIND_EXIT:
                 table.on_exit(header, life)
+
+    def _hold(self, event: Event) -> None:
+        if event.cut:
+            self._heal_path(event)
+        self._let_go(self.held.hold(event))
+
+    def _let_go(self, events: list[Event]) -> None:
+        """Tests what has waited. The kernel learns nothing from it: the process may be another by now."""
+        wasted, self.wasted = self.wasted, None
+        for event in events:
+            matcher = self.bundle.matchers.get(event.name)
+            if matcher is not None:
+                self._test(event, matcher)
+        self.wasted = wasted
 
     def _test(self, event: Event, matcher: Any) -> None:
         """Every rule that matches under the resolved path, then those that match only under the path as passed."""
@@ -251,6 +281,11 @@ class Loop:
 
 
 def alert_of(rule: Rule, event: Event) -> Alert:
+    fields = rule.format.fields(event)
+    if event.process.full_container_id:
+        why = container_missing(event)
+        if why is not None and any(name.startswith(OF_CONTAINERS) for name in fields):
+            fields[MISSING] = why
     return Alert(
         rule=rule.name,
         priority=int(rule.priority),
@@ -258,5 +293,5 @@ def alert_of(rule: Rule, event: Event) -> Alert:
         tags=tuple(rule.tags),
         ts_ns=event.ts,
         message=rule.format.format(event),
-        fields=rule.format.fields(event),
+        fields=fields,
     )

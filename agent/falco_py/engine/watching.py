@@ -15,12 +15,14 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ..config.load import yaml_files
 from ..log import log
 from . import inotify
+from .overlay import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from .overlay import Overlay
 
 PAUSE_S: Final = 0.2  # after an event, before looking: an editor writes, renames and removes
 LONGEST_PAUSE_S: Final = 5.0  # while events come that change nothing
@@ -31,12 +33,15 @@ POLL_S: Final = 2.0  # the same where the kernel cannot tell of any
 Fingerprint = tuple[tuple[str, int, int], ...]
 
 
-def fingerprint(paths: Iterable[str]) -> Fingerprint:
-    """(file, length, CRC-32) of the files and of the .yaml and .yml files of the directories that exist."""
+def fingerprint(paths: Iterable[str], overlay: Overlay | None = None) -> Fingerprint:
+    """(file, length, CRC-32) of the files and of the .yaml and .yml files of the directories that exist, as `overlay`
+    has them where it has.
+    """
     found = []
-    for file in dict.fromkeys(file for path in paths for file in yaml_files(path)):
+    for file in dict.fromkeys(file for path in paths for file in files_of(path, overlay)):
         try:
-            content = Path(file).read_bytes()
+            text = None if overlay is None else overlay.text(file)
+            content = Path(file).read_bytes() if text is None else text.encode()
             found.append((file, len(content), zlib.crc32(content)))
         except OSError as error:
             found.append((file, -1, error.errno or 0))
@@ -59,10 +64,11 @@ def directories(paths: Iterable[str]) -> frozenset[str]:
 
 
 class Watcher:
-    """Watches in a thread of its own from the first `follow` to `close`."""
+    """Watches in a thread of its own from the first `follow` to `close`; `look` says what the files are now."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], look: Callable[[Iterable[str]], Fingerprint] = fingerprint) -> None:
         self._changed = changed
+        self._content = look
         self._paths: tuple[str, ...] = ()
         self._seen: Fingerprint = ()
         self._wake = -1  # ends the wait in hand
@@ -139,7 +145,7 @@ class Watcher:
 
     def _look(self) -> bool:
         """Whether the content is another than before."""
-        now = fingerprint(self._paths)
+        now = self._content(self._paths)
         if now == self._seen:
             return False
         self._seen = now

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .facts import dict_of, items_of, text_of
+from ..bounds import dict_of, items_of, text_of
 
 if TYPE_CHECKING:
     from .files import Files

@@ -11,8 +11,9 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ..bounds import dict_of, items_of, text_of
 from . import cni
-from .facts import Facts, Found, bare_id, dict_of, items_of, text_of
+from .facts import Facts, Found, bare_id
 from .spec import CONFIG, annotations_of, take_spec
 
 if TYPE_CHECKING:

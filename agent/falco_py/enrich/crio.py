@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ..bounds import labels_of, text_of
 from . import cni, storage
-from .facts import POD_CONTAINER, POD_NAME, POD_NAMESPACE, POD_UID, Facts, Found, labels_of, text_of
+from .facts import POD_CONTAINER, POD_NAME, POD_NAMESPACE, POD_UID, Facts, Found
 from .podman import MANAGER
 from .spec import annotations_of, take_spec
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from .facts import Facts, Found, Mount, bare_id, bool_of, bounded, dict_of, text_of
+from ..bounds import bool_of, dict_of, text_of
+from .facts import Facts, Found, Mount, bare_id, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,16 +6,13 @@ Invariant: every text in `Facts` is short and encodable, every list in it is sho
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+from ..bounds import ALL_MAX, ITEMS_MAX, labels_of, text_of
 
-TEXT_MAX: Final = 4096
-ITEMS_MAX: Final = 256  # of a list
-ALL_MAX: Final = 32768  # characters of all labels, and of all mounts
-LABEL_MAX: Final = 100  # Falco's label_max_len: labels with longer values are left out
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 POD_NAME: Final = "io.kubernetes.pod.name"
 POD_NAMESPACE: Final = "io.kubernetes.pod.namespace"
@@ -23,6 +20,9 @@ POD_UID: Final = "io.kubernetes.pod.uid"
 POD_SANDBOX: Final = "io.kubernetes.sandbox.id"
 POD_CONTAINER: Final = "io.kubernetes.container.name"
 _SHA256: Final = "sha256:"
+FILES: Final = "files"  # of the runtime
+API: Final = "api"  # server
+SPEC: Final = "spec"  # of the pod, because it leaves one possibility
 
 
 class Mount(NamedTuple):
@@ -60,6 +60,26 @@ class Facts:
     pod_sandbox_id: str = ""
     pod_labels: dict[str, str] = field(default_factory=dict)
     pod_ip: str = ""
+    source: str = FILES  # where name and image come from
+    pod: Any = None  # what the API server has of the pod and its objects: kube.store.PodFacts
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not of the container is of its pod."""
+        pod = None if name == "pod" else self.pod
+        if pod is None:
+            raise AttributeError(name)
+        return getattr(pod, name)
+
+    def with_pod(self, pod: Any) -> Facts:
+        """The same container with what the API server has of its pod; None takes that away."""
+        made = replace(self, pod=pod)
+        if pod is None:
+            return made
+        made.pod_name, made.pod_namespace, made.pod_uid = pod.name, pod.namespace, made.pod_uid or pod.uid
+        made.pod_labels = pod.labels
+        made.pod_ip = pod.ip or self.pod_ip
+        made.ip = self.ip or pod.ip
+        return made
 
     def take_image(self, reference: str) -> None:
         """The image as it was asked for: NAME, NAME:TAG, NAME@DIGEST or NAME:TAG@DIGEST."""
@@ -98,47 +118,6 @@ class Found(NamedTuple):
 def bare_id(value: object) -> str:
     """An id without the name of its hash."""
     return text_of(value).removeprefix(_SHA256)
-
-
-def text_of(value: object) -> str:
-    """The text, "" for anything else; too long a one is cut, halves of characters are replaced."""
-    if not isinstance(value, str):
-        return ""
-    if len(value) > TEXT_MAX:
-        value = value[:TEXT_MAX]
-    return value if value.isascii() else value.encode("utf-8", "replace").decode()
-
-
-def dict_of(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def items_of(value: object) -> Iterator[Mapping[str, Any]]:
-    """The objects in a list, as many as are looked at."""
-    if isinstance(value, list):
-        for item in value[:ITEMS_MAX]:
-            if isinstance(item, dict):
-                yield item
-
-
-def texts_of(value: object) -> list[str]:
-    return [text_of(item) for item in value[:ITEMS_MAX]] if isinstance(value, list) else []
-
-
-def bool_of(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def labels_of(value: object) -> dict[str, str]:
-    kept: dict[str, str] = {}
-    left = ALL_MAX
-    for key, label in dict_of(value).items():
-        if isinstance(label, str) and len(label) <= LABEL_MAX and len(key) <= TEXT_MAX:
-            left -= len(key) + len(label)
-            if left < 0 or len(kept) >= ITEMS_MAX:
-                break
-            kept[text_of(key)] = text_of(label)
-    return kept
 
 
 def bounded(mounts: Iterable[Mount]) -> tuple[Mount, ...]:

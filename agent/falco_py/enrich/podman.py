@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ..bounds import labels_of, text_of
 from . import storage
-from .facts import Facts, Found, labels_of, text_of
+from .facts import Facts, Found
 from .spec import annotations_of, take_spec
 
 if TYPE_CHECKING:

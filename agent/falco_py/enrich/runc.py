@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ..bounds import text_of, texts_of
 from . import containerd, crio, podman, storage
-from .facts import Facts, Found, text_of, texts_of
+from .facts import Facts, Found
 from .spec import CONFIG, annotations_of, take_spec
 
 if TYPE_CHECKING:

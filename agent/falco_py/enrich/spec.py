@@ -11,7 +11,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from .facts import Facts, Mount, bounded, dict_of, items_of, text_of, texts_of
+from ..bounds import dict_of, items_of, text_of, texts_of
+from .facts import Facts, Mount, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .facts import text_of
+from ..bounds import text_of
 from .spec import CONFIG
 
 if TYPE_CHECKING:

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 T = FieldType
 HOST = "host"
+MISSING = "container.missing"
+REASONS = {
+    "no_files": "no files of a container runtime name it",
+    "no_pod": "the API server does not know its pod",
+    "no_status": "no files of a container runtime name it, and neither does its pod's status so far",
+    "api_away": "the API server has not answered so far",
+    "part": "the files of its container runtime tell only a part so far",
+}
 _HIDDEN_LABELS = ("annotation.", "io.kubernetes.")
 
 
@@ -91,6 +99,12 @@ def container_start(e: Event) -> int | None:
 def container_duration(e: Event) -> int | None:
     process = e.process
     return duration(e, process.pidns_start_ns) if process.container_id else None
+
+
+def container_missing(e: Event) -> str | None:
+    process = e.process
+    why = e.table.facts.missing(process.full_container_id) if process.full_container_id else ""
+    return REASONS.get(why, why) or None
 
 
 def _mount_text(mount: Mount) -> str:
@@ -211,6 +225,11 @@ ROWS: tuple[Field, ...] = (
     ),
     _row("container.start_ts", "Start of the container, epoch ns.", "container_start(e)", T.ABSTIME),
     _row("container.duration", "Time since the container started, ns.", "container_duration(e)", T.RELTIME),
+    _row(
+        MISSING,
+        "Why facts of the container are not known; missing when they are. Alerts without them have it in their fields.",
+        "container_missing(e)",
+    ),
     _row("container.ip", "Address of the container.", "fact(e, 'ip')"),
     _row("container.cni.json", "Result of the network plugin.", "fact(e, 'cni_json')"),
     _row("container.host_pid", "Whether it shares the host's pid namespace.", "fact(e, 'host_pid')", T.BOOL),

@@ -42,6 +42,9 @@ class ObjectFacts(Protocol):
     rc_name: str
     rc_uid: str
     rc_labels: Mapping[str, str]
+    owner_kind: str
+    owner_name: str
+    owner_uid: str
     services: Sequence[ServiceFacts]
 
 
@@ -157,6 +160,15 @@ ROWS: tuple[Field, ...] = (
     _row("k8smeta.pod.ip", "Address of the pod.", "fact(e, 'pod_ip')", "k8smeta"),
     _row("k8smeta.ns.name", "Namespace of the pod.", "fact(e, 'pod_namespace')", "k8smeta", suggested=True),
     *_objects(),
+    *(
+        _row(
+            f"k8smeta.owner.{part}",
+            f"{part.capitalize()} of what made the pod: a Deployment, DaemonSet, StatefulSet, Job, CronJob, ...",
+            f"fact(e, 'owner_{part}')",
+            "k8smeta",
+        )
+        for part in ("kind", "name", "uid")
+    ),
     _row("k8smeta.svc.name", "Services of the pod.", "service_facts(e, 'name')", "k8smeta", is_list=True),
     _row("k8smeta.svc.uid", "Uids of the pod's services.", "service_facts(e, 'uid')", "k8smeta", is_list=True),
     Field(
@@ -177,3 +189,9 @@ ROWS: tuple[Field, ...] = (
         is_list=True,
     ),
 )
+
+OF_THE_API: frozenset[str] = frozenset(row.name for row in ROWS if not row.deprecated) - {
+    "k8s.pod.name", "k8s.ns.name", "k8s.pod.id", "k8s.pod.uid", "k8s.pod.sandbox_id", "k8s.pod.full_sandbox_id",
+    "k8s.pod.cni.json", "k8smeta.pod.name", "k8smeta.pod.uid", "k8smeta.ns.name",
+}  # fmt: skip
+"""Fields that only the API server fills, on every runtime: the files of containers tell the others."""

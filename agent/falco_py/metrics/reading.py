@@ -101,8 +101,18 @@ class Learning:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Events that waited for facts of their containers; all are counters."""
+
+    held: int = 0
+    known: int = 0  # facts came
+    unknown: int = 0  # none came in time
+    crowded: int = 0  # there were too many
+
+
+@dataclass(frozen=True, slots=True)
 class Containers:
-    """Facts of containers, from the files of their runtimes; all are counters."""
+    """Facts of containers; all are counters."""
 
     lookups: int = 0
     late: int = 0  # facts that came after a container's first process
@@ -110,6 +120,31 @@ class Containers:
     forgotten: int = 0  # because they had no processes
     evicted: int = 0  # because there were too many
     failures: Mapping[str, int] = field(default_factory=dict)  # files that were not understood, by reason
+    sources: Mapping[str, int] = field(default_factory=dict)  # containers, by where their facts came from
+    unknown: Mapping[str, int] = field(default_factory=dict)  # containers whose events waited in vain, by what lacked
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Of one kind of objects at the API server; all but the first three are counters."""
+
+    kind: str
+    connected: bool = False
+    synced: bool = False
+    lists: int = 0
+    watches: int = 0
+    events: int = 0
+    unreadable: int = 0  # objects
+    failures: Mapping[str, int] = field(default_factory=dict)  # by reason
+
+
+@dataclass(frozen=True, slots=True)
+class Kubernetes:
+    """What the API server was asked; `events_written` and `events_failed` count Kubernetes' Events about the rules."""
+
+    watches: Sequence[Watch] = ()
+    events_written: int = 0
+    events_failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +197,9 @@ class Reading:
     reload_ns: int = 0  # the rules in use were loaded
     reload_generation: int = 0  # how many reloads succeeded
     reload_failures: int = 0
+    reload_refused: bool = False  # the last one was
+    rules_digest: str = ""
+    rules_files_left_out: int = 0
     boot_ns: int = 0  # of the machine
     cpus: int = 0
     hostname: str = ""
@@ -186,8 +224,10 @@ class Reading:
     containers: int | None = None  # known now
     containers_missing: int = 0  # of them those whose image is not known
     container_facts: Containers | None = None
+    held: Held | None = None
     learning: Learning | None = None
     web: Web | None = None
+    kubernetes: Kubernetes | None = None
     resources: Resources | None = None
     interfaces: Sequence[Interface] = ()
     log_lost: int = 0  # lines that could not be written

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..config.model import Metrics
     from ..events.counted import Counted
-    from .reading import File, Program, Reading, Rule
+    from .reading import File, Program, Reading, Rule, Watch
 
 OURS: Final = "falcosecurity_falco_py_"
 LINK: Final = "https://falco.org/docs/metrics/"
@@ -227,10 +227,35 @@ def _learnt(reading: Reading) -> Iterable[Sample]:
         yield Sample(reading.learning.processes, {"kind": "processes"})
 
 
-def _failed_files(reading: Reading) -> Iterable[Sample]:
-    if reading.container_facts is not None:
-        for reason, count in sorted(reading.container_facts.failures.items()):
-            yield Sample(count, {"reason": reason})
+def _facts(name: str, label: str) -> Callable[[Reading], Iterable[Sample]]:
+    """Counts of container facts by a word."""
+
+    def samples(reading: Reading) -> Iterable[Sample]:
+        if reading.container_facts is not None:
+            for word, count in sorted(getattr(reading.container_facts, name).items()):
+                yield Sample(count, {label: word})
+
+    return samples
+
+
+def _held(reading: Reading) -> Iterable[Sample]:
+    if reading.held is not None:
+        for end in ("known", "unknown", "crowded"):
+            yield Sample(getattr(reading.held, end), {"end": end})
+
+
+def _by_watch(read: Callable[[Watch], float]) -> Callable[[Reading], Iterable[Sample]]:
+    return lambda reading: [Sample(read(one), {"kind": one.kind}) for one in _watches(reading)]
+
+
+def _watches(reading: Reading) -> Iterable[Watch]:
+    return () if reading.kubernetes is None else reading.kubernetes.watches
+
+
+def _failed_watches(reading: Reading) -> Iterable[Sample]:
+    for one in _watches(reading):
+        for reason, count in sorted(one.failures.items()):
+            yield Sample(count, {"kind": one.kind, "reason": reason})
 
 
 def _containers(name: str) -> Callable[[Reading], Iterable[Sample]]:
@@ -367,6 +392,14 @@ OWN: Final[tuple[Metric, ...]] = (
     Metric(OURS + "reload_failures_total", "falco_py.reload_failures", _C, Switch.ALWAYS,
            "Reloads that were refused because a file was wrong; what was in use stayed.",
            _one(lambda reading: reading.reload_failures)),
+    Metric(OURS + "reload_refused", "falco_py.reload_refused", _G, Switch.ALWAYS,
+           "1 while the last reload is one that was refused.", _one(lambda reading: reading.reload_refused)),
+    Metric(OURS + "rules_digest_info", "falco_py.rules_digest", _I, Switch.ALWAYS,
+           "Which rules are in use: the same digest over names and texts of rules files is the same rules.",
+           _info(digest="rules_digest"), ("digest",), shown="digest"),
+    Metric(OURS + "files_left_out", "falco_py.files_left_out", _G, Switch.ALWAYS,
+           "Rules files that the agent started without because of a mistake in them.",
+           _one(lambda reading: reading.rules_files_left_out)),
     Metric(OURS + "output_delivered_total", "falco_py.outputs.{output}.delivered", _C, Switch.ALWAYS,
            "Alerts that an output delivered.", _by_output("delivered"), ("output",)),
     Metric(OURS + "output_lost_total", "falco_py.outputs.{output}.lost", _C, Switch.ALWAYS,
@@ -402,6 +435,26 @@ OWN: Final[tuple[Metric, ...]] = (
            _if("web", "dropped")),
     Metric(OURS + "web_failures_total", "falco_py.web.failures", _C, Switch.ALWAYS,
            "Requests that the web server could not read or answer.", _if("web", "failures")),
+    Metric(OURS + "kubernetes_connected", "falco_py.kubernetes.{kind}.connected", _G, Switch.ALWAYS,
+           "1 while the API server tells of changes of a kind of objects.", _by_watch(lambda one: one.connected),
+           ("kind",)),
+    Metric(OURS + "kubernetes_synced", "falco_py.kubernetes.{kind}.synced", _G, Switch.ALWAYS,
+           "1 when all objects of a kind were told once.", _by_watch(lambda one: one.synced), ("kind",)),
+    Metric(OURS + "kubernetes_lists_total", "falco_py.kubernetes.{kind}.lists", _C, Switch.ALWAYS,
+           "Requests for all objects of a kind.", _by_watch(lambda one: one.lists), ("kind",)),
+    Metric(OURS + "kubernetes_watches_total", "falco_py.kubernetes.{kind}.watches", _C, Switch.ALWAYS,
+           "Requests for the changes of a kind.", _by_watch(lambda one: one.watches), ("kind",)),
+    Metric(OURS + "kubernetes_changes_total", "falco_py.kubernetes.{kind}.changes", _C, Switch.ALWAYS,
+           "Changes of objects of a kind that the API server told.", _by_watch(lambda one: one.events), ("kind",)),
+    Metric(OURS + "kubernetes_unreadable_total", "falco_py.kubernetes.{kind}.unreadable", _C, Switch.ALWAYS,
+           "Objects that were not understood.", _by_watch(lambda one: one.unreadable), ("kind",)),
+    Metric(OURS + "kubernetes_failures_total", "falco_py.kubernetes.{kind}.failed_{reason}", _C, Switch.ALWAYS,
+           "Requests for objects of a kind that failed, and watches that broke, by reason.", _failed_watches,
+           ("kind", "reason")),
+    Metric(OURS + "kubernetes_events_written_total", "falco_py.kubernetes.events_written", _C, Switch.ALWAYS,
+           "Kubernetes Events about the rules that were written.", _if("kubernetes", "events_written")),
+    Metric(OURS + "kubernetes_events_failed_total", "falco_py.kubernetes.events_failed", _C, Switch.ALWAYS,
+           "Kubernetes Events about the rules that could not be written.", _if("kubernetes", "events_failed")),
 
     Metric(OURS + "rule_delivered_total", "", _C, Switch.RULES,
            "Events that reached user space on account of a rule; estimated from samples.",
@@ -445,13 +498,22 @@ OWN: Final[tuple[Metric, ...]] = (
     Metric(OURS + "container_facts_late_total", "falco_py.containers.late", _C, Switch.STATE,
            "Facts of containers that came after the first process.", _if("container_facts", "late")),
     Metric(OURS + "containers_given_up_total", "falco_py.containers.given_up", _C, Switch.STATE,
-           "Containers of which something was missing after a minute.", _if("container_facts", "given_up")),
+           "Containers of which something was missing after half a minute.", _if("container_facts", "given_up")),
     Metric(OURS + "containers_forgotten_total", "falco_py.containers.forgotten", _C, Switch.STATE,
            "Containers whose facts were dropped because they had no processes.", _if("container_facts", "forgotten")),
     Metric(OURS + "containers_evicted_total", "falco_py.containers.evicted", _C, Switch.STATE,
            "Containers whose facts were dropped because there were too many.", _if("container_facts", "evicted")),
     Metric(OURS + "container_files_failed_total", "falco_py.containers.failed_{reason}", _C, Switch.STATE,
-           "Files of container runtimes that were not understood.", _failed_files, ("reason",)),
+           "Files of container runtimes that were not understood.", _facts("failures", "reason"), ("reason",)),
+    Metric(OURS + "container_facts_total", "falco_py.containers.by_{source}", _C, Switch.STATE,
+           "Containers that became known, by where their facts came from: `files` of the runtime, the `api` server.",
+           _facts("sources", "source"), ("source",)),
+    Metric(OURS + "containers_unknown_total", "falco_py.containers.unknown_{reason}", _C, Switch.STATE,
+           "Containers whose events waited for facts in vain, by what was missing.", _facts("unknown", "reason"),
+           ("reason",)),
+    Metric(OURS + "events_held_total", "falco_py.events_held.{end}", _C, Switch.STATE,
+           "Events that waited for facts of their containers, by how it ended: facts `known`, `unknown` in time, or "
+           "too many events (`crowded`).", _held, ("end",)),
     Metric(OURS + "learnt_total", "falco_py.learnt.{kind}", _C, Switch.STATE,
            "Entries for the kernel's filter that were learnt from events that no rule matched.", _learnt, ("kind",)),
     Metric(OURS + "learning_refused_total", "falco_py.learning_refused", _C, Switch.STATE,

@@ -207,6 +207,13 @@ class Process:
         copy.exit_ts = 0
         return copy
 
+    def as_it_is(self) -> Process:
+        """A copy that nothing changes any more."""
+        copy = self.child(self.pid, self.start)
+        copy.ppid, copy.pstart = self.ppid, self.pstart
+        copy.exited, copy.exit_ts = self.exited, self.exit_ts
+        return copy
+
     def take_image(self, image: Exec) -> None:
         """The facts of a new image."""
         _take_image(self, image)

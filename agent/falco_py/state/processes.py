@@ -269,11 +269,15 @@ class ProcessTable:
         self._give(full_id, facts)
 
     def look_again(self) -> None:
-        """For facts that were not there when a container's first process came; to be called now and then."""
+        """For facts that were not there when a container's first process came, and others than before; to be called now
+        and then.
+        """
         facts = self.facts
         if facts.waiting:
             for full_id in facts.found_late():
                 self._give(full_id, facts.of(full_id))
+        for full_id in facts.renewed():
+            self._give(full_id, facts.of(full_id))
 
     def purge(self, now_boot_ns: int) -> None:
         """Drop entries that are dead long enough, and look for some whose exit record was lost."""

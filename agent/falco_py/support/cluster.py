@@ -28,7 +28,6 @@ SOCKETS: Final = {
     "/run/host-containerd/containerd.sock": "containerd of the host",
 }
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-NODE: Final = "FALCO_K8S_NODE_NAME"
 _NETWORK_S: Final = 15.0
 
 
@@ -59,17 +58,31 @@ def _runtimes(question: Question) -> Iterator[Finding]:
         yield fine("containers", f"{by}; no socket of a runtime, and none is needed")
 
 
-def _kubernetes(_question: Question) -> Iterator[Finding]:
+def _kubernetes(question: Question) -> Iterator[Finding]:
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+    wanted = question.config.kubernetes if question.config else None
+    if wanted is None:
+        yield fine(
+            "Kubernetes", "in a pod, but the API server is not asked (kubernetes.enabled)" if host else "not in a pod"
+        )
+        return
+    if wanted.kubeconfig:
+        if os.access(wanted.kubeconfig, os.R_OK):
+            yield fine("Kubernetes", f"the API server is asked as {wanted.kubeconfig} says; that was not tried")
+        else:
+            yield warn("Kubernetes", f"kubernetes.kubeconfig: {wanted.kubeconfig} cannot be read",
+                       "mend the path; without it the agent knows pods by the files of their runtime only")  # fmt: skip
+        return
     if not host:
-        yield fine("Kubernetes", "not in a pod")
+        yield warn("Kubernetes", "kubernetes.enabled is true, but this is no pod",
+                   "name a file in kubernetes.kubeconfig, or set kubernetes.enabled to false")  # fmt: skip
         return
     text = os.environ.get("KUBERNETES_SERVICE_PORT", "")
     port = int(text) if text.isdigit() else 443
     token, authority = ACCOUNT / "token", ACCOUNT / "ca.crt"
     if not os.access(token, os.R_OK):
         yield warn("Kubernetes", f"in a pod, but {token} cannot be read: the API server would not answer",
-                   "give the pod a service account (automountServiceAccountToken)")  # fmt: skip
+                   "give the pod a service account's token, or set kubernetes.enabled to false")  # fmt: skip
     try:
         context = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
         told = reach.connect(host, port, context)
@@ -77,11 +90,10 @@ def _kubernetes(_question: Question) -> Iterator[Finding]:
         yield warn("Kubernetes", f"the API server {host}:{port} is not reachable: {reach.reason(error)}",
                    "check network policies, and that the pod's certificates are the cluster's")  # fmt: skip
     else:
-        node = os.environ.get(NODE, "")
-        yield fine("Kubernetes", f"in a pod{f' on node {node}' if node else ''}; API server {host}:{port}: {told}")
-        if not node:
-            yield warn("Kubernetes", f"{NODE} is not set: the agent does not know its node",
-                       f"set {NODE} from fieldRef spec.nodeName")  # fmt: skip
+        node = f" on node {wanted.node_name}" if wanted.node_name else ""
+        yield fine("Kubernetes", f"in a pod{node}; API server {host}:{port}: {told}")
 
 
-CHECKS: Final = (Check("containers", _runtimes), Check("Kubernetes", _kubernetes, _NETWORK_S))
+CHECKS: Final = (Check("containers", _runtimes),)
+# It looks at the configuration.
+AFTER: Final = (Check("Kubernetes", _kubernetes, _NETWORK_S),)

@@ -29,6 +29,7 @@ CHECKS: Final = (
     *surroundings.CHECKS,
     *cluster.CHECKS,
     *settings.CHECKS,
+    *cluster.AFTER,
     *surroundings.AFTER,
     *receivers.CHECKS,
     *serving.CHECKS,

@@ -32,6 +32,7 @@ IDLE = [key for key in KEYS.values() if key.instead]
 _OTHERS = {
     "priority": "error", "webserver.listen_address": "127.0.0.1", "webserver.bearer_token": "t",
     "syscall_event_drops.threshold": "0.5", "metrics.interval": "30m",
+    "kubernetes.node_name": "node-2",
 }  # fmt: skip
 
 
@@ -65,8 +66,12 @@ _NEEDED = {
     "webserver.": ["webserver.enabled=true"],
     "metrics.": ["metrics.enabled=true"],
     "metrics.output_rule": ["metrics.output_file=/x"],
+    "kubernetes.": ["kubernetes.enabled=true", "kubernetes.node_name=node-1"],
 }
 """What must be set for a key to count."""
+
+
+_SWITCHES = ("webserver.enabled", "metrics.enabled", "kubernetes.enabled")
 
 
 @pytest.mark.parametrize("key", WORKING, ids=lambda key: key.name)
@@ -75,7 +80,7 @@ def test_a_key_that_works_reaches_the_configuration(tmp_path: Path, key: Key) ->
     if key.name == "config_files":
         value = f"[{tmp_path}]"
     needed = [text for name, texts in _NEEDED.items() if key.name.startswith(name) for text in texts]
-    if key.name.endswith("_output.enabled") or key.name in ("webserver.enabled", "metrics.enabled"):
+    if key.name.endswith("_output.enabled") or key.name in _SWITCHES:
         needed = [text for text in needed if text.partition("=")[0] != key.name]
     before, after = load(None, needed), load(None, [*needed, f"{key.name}={value}"])
     assert after != before

@@ -14,6 +14,7 @@ from falco_py.config import (
     FileOutput,
     Folding,
     HttpOutput,
+    Kubernetes,
     Metrics,
     Outputs,
     ProgramOutput,
@@ -204,6 +205,56 @@ webserver:
         assert "webserver.threadiness: has no effect; one thread serves all" in notice
 
 
+class TestKubernetes:
+    def test_it_is_off_unless_asked_for(self) -> None:
+        assert load(None).kubernetes is None
+        assert load(None, ["kubernetes.node_name=node-1"]).kubernetes is None
+
+    def test_its_keys(self, write: Write) -> None:
+        read = load(
+            write("""
+kubernetes:
+  enabled: true
+  kubeconfig: /k
+  node_name: a.b
+  pods: false
+  owners: false
+  services: false
+  rules_configmap: ns/rules
+  rules_directory: /r
+  events: false
+""")
+        )
+        assert read.kubernetes == Kubernetes("a.b", "/k", False, False, False, "ns/rules", "/r", False)
+
+    def test_the_name_of_the_node_may_come_from_the_pod(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FALCO_K8S_NODE_NAME", "node-1")
+        assert load(None, ["kubernetes.enabled=true"]).kubernetes == Kubernetes("node-1")
+        other = load(None, ["kubernetes.enabled=true", "kubernetes.node_name=node-2"]).kubernetes
+        assert other == Kubernetes("node-2")
+
+    def test_pods_are_not_watched_without_a_node(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("FALCO_K8S_NODE_NAME", raising=False)
+        told = problem(None, "kubernetes.enabled=true")
+        assert "the node's name is not known" in told
+        assert "set FALCO_K8S_NODE_NAME from the pod's spec.nodeName" in told
+        assert load(None, ["kubernetes.enabled=true", "kubernetes.pods=false"]).kubernetes == Kubernetes(pods=False)
+
+    @pytest.mark.parametrize("name", ["Node", "a b", "-a", "a/b", "a,spec.nodeName=b", "a" * 254])
+    def test_what_is_no_name_of_a_node(self, name: str) -> None:
+        told = problem(None, "kubernetes.enabled=true", f"kubernetes.node_name={name}")
+        assert f'kubernetes.node_name: "{name}" is not the name of a node' in told
+
+    @pytest.mark.parametrize("name", ["Rules", "a/b/c", "/a", "a/", "a=b", "../a"])
+    def test_what_is_no_name_of_a_configmap(self, name: str) -> None:
+        words = ["kubernetes.enabled=true", "kubernetes.pods=false", f"kubernetes.rules_configmap={name}"]
+        assert f'kubernetes.rules_configmap: "{name}" is not the name of a ConfigMap' in problem(None, *words)
+
+    def test_the_directory_of_rules_is_a_whole_path(self) -> None:
+        words = ["kubernetes.enabled=true", "kubernetes.pods=false", "kubernetes.rules_directory=rules.d"]
+        assert "kubernetes.rules_directory: expected an absolute path" in problem(None, *words)
+
+
 class TestMetrics:
     def test_they_are_off_unless_asked_for(self) -> None:
         assert load(None).metrics is None
@@ -297,3 +348,9 @@ def test_the_share_of_cpu_is_read(write: Write) -> None:
     assert load(write("engine: {falco_py: {cpu_limit_percent: 12.5}}")).cpu_limit_percent == 12.5
     assert Config().cpu_limit_percent == 0
     assert "expected a number from 0 up" in problem(write("engine: {falco_py: {cpu_limit_percent: -1}}"))
+
+
+def test_how_long_facts_are_waited_for_is_read(write: Write) -> None:
+    assert Config().facts_wait_ms == 2000
+    assert load(write("engine: {falco_py: {facts_wait_ms: 0}}")).facts_wait_ms == 0
+    assert "from 0 to 30000" in problem(write("engine: {falco_py: {facts_wait_ms: 30001}}"))

@@ -72,8 +72,9 @@ def test_field_has_the_type_and_properties_of_falco(row: dict[str, str]) -> None
         assert field.print_format == row["print_format"]
 
 
-def test_nothing_is_known_that_falco_does_not_know() -> None:
-    assert set(CATALOGUE) - {row["name"] for row in TABLE} == set()
+def test_little_is_known_that_falco_does_not_know() -> None:
+    ours = {"container.missing", "k8smeta.owner.kind", "k8smeta.owner.name", "k8smeta.owner.uid"}
+    assert set(CATALOGUE) - {row["name"] for row in TABLE} == ours
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if "table_only" in row["flags"]], ids=lambda row: row["name"])

@@ -48,14 +48,17 @@ class Container:
         state: Path | None = None,
         command: Sequence[str] = ("/bin/sleep", "1000000"),
     ) -> None:
-        """`programs`: files to put into the image, by their path in it. `state`: where runc keeps its own."""
+        """`programs`: files to put into the image, by their path in it. `state`: where runc keeps its own.
+
+        The latter is at the usual place unless it is given.
+        """
         self.scratch = scratch
         self._programs = programs or {}
         self.full_id = secrets.token_hex(32)
         self.id = self.full_id[:12]
         self.root = scratch / "merged"
         self.lower = scratch / "lower"
-        self._state = state or scratch / "runc"
+        self._state = state or Path("/run/runc")
         self._command = list(command)
         self._bundle = scratch / "bundle"
         self._mounted = False
@@ -63,7 +66,7 @@ class Container:
     def start(self) -> Container:
         """Make the root file system, mount it, run the first process."""
         self._make_image()
-        for name in ("upper", "work", "merged", "bundle", "runc"):
+        for name in ("upper", "work", "merged", "bundle"):
             (self.scratch / name).mkdir()
         options = f"lowerdir={self.lower},upperdir={self.scratch / 'upper'},workdir={self.scratch / 'work'}"
         _run(["mount", "-t", "overlay", "overlay", "-o", options, str(self.root)])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,10 +40,10 @@ RULES = f"""\
 
 
 @contextmanager
-def agent(scratch: Path, before: tuple[str, ...] = ()) -> Iterator[Agent]:
+def agent(scratch: Path, before: tuple[str, ...] = (), options: tuple[str, ...] = ()) -> Iterator[Agent]:
     rules = scratch / "rules.yaml"
     rules.write_text(RULES, encoding="utf-8")
-    running = Agent([rules], scratch / "agent", ("-o", "rule_matching=all"), before=before)
+    running = Agent([rules], scratch / "agent", ("-o", "rule_matching=all", *options), before=before)
     try:
         yield running.start()
     finally:
@@ -162,7 +163,7 @@ def test_runc_alone(tmp_path: Path, mark: str) -> None:
     """Nobody but runc knows it: it has no image."""
     (tmp_path / "runc").mkdir()
     shell = f"echo x >/tmp/{FILE}; : {mark}; read x </tmp/{FILE}; sleep 1000000"
-    container = Container(tmp_path / "runc", state=Path("/run/runc"), command=("/bin/sh", "-c", shell))
+    container = Container(tmp_path / "runc", command=("/bin/sh", "-c", shell))
     try:
         with agent(tmp_path) as told:
             container.start()
@@ -178,13 +179,39 @@ def test_runc_alone(tmp_path: Path, mark: str) -> None:
 
 def test_a_container_whose_files_nobody_finds(tmp_path: Path, mark: str) -> None:
     (tmp_path / "runc").mkdir()
-    container = Container(tmp_path / "runc")
+    container = Container(tmp_path / "runc", state=tmp_path / "state")
     try:
         container.start()
         with agent(tmp_path) as told:
             container.exec("sh", "-c", f"echo x >/tmp/{FILE}; cat /tmp/{FILE} /tmp/{mark}")
             facts = known(told, mark)
             assert (facts["container.id"], facts["container.name"]) == (container.id, None)
+            assert facts["container.missing"] == "no files of a container runtime name it"
             told.expect("Marked file in another image", mark)
     finally:
         container.stop()
+
+
+def copied_file(source: str, target: str) -> None:
+    """Not what runc has beside files."""
+    if Path(source).is_file():
+        shutil.copy2(source, target)
+
+
+def test_an_event_waits_for_files_that_are_late(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "runc").mkdir()
+    container = Container(tmp_path / "runc", state=tmp_path / "state")
+    late = Path("/run/runc") / container.full_id
+    with agent(tmp_path, options=("-o", "engine.falco_py.facts_wait_ms=30000")) as told:
+        try:
+            container.start()
+            container.exec("sh", "-c", f"echo x >/tmp/{FILE}; cat /tmp/{FILE} /tmp/{mark}")
+            told.expect_none(mark)
+            shutil.copytree(tmp_path / "state" / container.full_id, late, copy_function=copied_file)
+            facts = told.expect("Marked file", mark, timeout_s=40.0).fields
+            assert (facts["container.name"], facts["container.privileged"]) == (container.full_id, False)
+            assert "container.missing" not in facts
+            assert told.expect("Marked file in another image", mark)
+        finally:
+            shutil.rmtree(late, ignore_errors=True)
+            container.stop()

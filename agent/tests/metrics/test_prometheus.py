@@ -111,6 +111,7 @@ def test_parts_that_an_agent_does_not_have_are_not_told() -> None:
     told = text(
         spool=None, kernel=None, by_cpu=(), containers=None, resources=None, processes=None, learning=None, web=None,
         container_facts=None,
+        held=None,
     )  # fmt: skip
     for part in ("spool", "scap_n_", "container", "cpu_usage", "processes", "learn", "web_"):
         assert part not in told, part

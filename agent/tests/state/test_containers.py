@@ -20,16 +20,29 @@ INSIDE = (("", f"/docker/{ID}"),)
 
 
 class Files:
-    """Gives `answer`; `asked` counts."""
+    """Gives `answer`; `asked` counts. `pods`: uids of those that changed; facts become `pod` then."""
 
     def __init__(self) -> None:
         self.answer: tuple[Any, bool] = (None, False)
         self.asked = 0
         self.failures: dict[str, int] = {}
+        self.wants_pod = False
+        self.pods: list[str] = []
+        self.pod: Any = "pod"
 
     def find(self, _ref: ContainerRef) -> tuple[Any, bool]:
         self.asked += 1
         return self.answer
+
+    def changed(self) -> list[str]:
+        changed, self.pods = self.pods, []
+        return changed
+
+    def renewed(self, _ref: ContainerRef, _facts: Any) -> Any:
+        return self.pod
+
+    def missing(self, _ref: ContainerRef, facts: Any) -> str:
+        return "no_files" if facts is None else "part"
 
 
 class Clock:
@@ -113,6 +126,79 @@ def test_a_new_program_asks_at_once_but_not_for_ever(containers: Containers, fil
     assert containers.ask(REF) == ("facts", True)
 
 
+def test_events_wait_for_a_time_from_the_first_process_on(containers: Containers, files: Files, clock: Clock) -> None:
+    containers.wait_s = 0.5
+    assert not containers.is_worth_waiting(ID)  # nobody knows of it
+    containers.ask(REF)
+    assert containers.is_worth_waiting(ID)
+    clock.now_s += 0.4
+    files.answer = "some", False
+    assert containers.found_late() == [ID]
+    assert containers.is_worth_waiting(ID)
+    clock.now_s += 0.2
+    assert not containers.is_worth_waiting(ID)
+    assert containers.missing(ID) == "part"
+    containers.give_up(ID)
+    assert containers.unknown == {"part": 1}
+
+
+def test_events_do_not_wait_when_facts_are_whole_or_nobody_wants_it(containers: Containers, files: Files) -> None:
+    containers.wait_s = 0.0
+    containers.ask(REF)
+    assert not containers.is_worth_waiting(ID)
+    containers.wait_s = 2.0
+    assert containers.is_worth_waiting(ID)
+    files.answer = "facts", True
+    containers.ask(REF)
+    assert not containers.is_worth_waiting(ID)
+    assert containers.missing(ID) == ""
+    assert containers.sources == {"files": 1}
+
+
+def test_how_soon_it_is_looked_again(containers: Containers, clock: Clock) -> None:
+    containers.ask(REF)
+    assert 0 < containers.next_try_s() < 0.01
+    clock.now_s += 1
+    assert containers.next_try_s() == 0
+
+
+def test_another_pod_gives_other_facts(containers: Containers, files: Files) -> None:
+    files.answer = "facts", True
+    containers.ask(REF._replace(pod_uid="uid-1"))
+    files.pods = ["uid-2"]
+    assert containers.renewed() == []
+    files.pods = ["uid-1"]
+    assert containers.renewed() == [ID]
+    assert containers.of(ID) == "pod"
+    files.pods = ["uid-1"]
+    assert containers.renewed() == []  # the same as before
+
+
+def test_a_pod_that_becomes_known_is_a_reason_to_look_again(containers: Containers, files: Files) -> None:
+    containers.ask(REF._replace(pod_uid="uid-1"))
+    files.answer, files.pods = ("facts", True), ["uid-1"]
+    assert containers.renewed() == [ID]
+    assert containers.of(ID) == "facts"
+
+
+def test_rules_that_want_pods_make_whole_facts_wait_again(containers: Containers, files: Files, clock: Clock) -> None:
+    files.answer = "facts", True
+    containers.ask(REF)
+    clock.now_s += 100
+    files.answer = "more", False
+    containers.want_pods(True)
+    assert files.wants_pod
+    assert containers.is_worth_waiting(ID)
+    assert containers.found_late() == [ID]
+    files.answer = "all", True
+    clock.now_s += 0.1
+    assert containers.found_late() == [ID]
+    containers.want_pods(True)
+    assert not containers.waiting
+    containers.want_pods(False)
+    assert not files.wants_pod
+
+
 def test_containers_without_processes_are_forgotten(containers: Containers, files: Files, clock: Clock) -> None:
     files.answer = "facts", True
     containers.ask(REF)
@@ -171,3 +257,12 @@ def test_facts_that_come_between_events_are_taken(tmp_path: Path, files: Files) 
     made.look_again()
     assert first.container == "facts"
     assert made.containers() == (1, 1)  # no image
+
+
+def test_facts_of_another_pod_reach_the_processes(tmp_path: Path, files: Files) -> None:
+    made = table(tmp_path, files)
+    files.answer = "facts", True
+    first = made.on_exec(header(), image(cgroups=(("", f"/kubepods/pod{'a' * 32}/{ID}"),)))
+    files.pods = ["a" * 32]
+    made.look_again()
+    assert first.container == "pod"

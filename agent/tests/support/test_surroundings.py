@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from falco_py.config import Config
+from falco_py.config import Config, Kubernetes
 from falco_py.support import cluster, surroundings
 from falco_py.support.finding import Question
 from tests.support.findings import asked, falco_py
@@ -20,7 +20,7 @@ from tests.support.findings import asked, falco_py
 if TYPE_CHECKING:
     from pathlib import Path
 
-CHECKS = {one.name: one.run for one in (*surroundings.CHECKS, *surroundings.AFTER, *cluster.CHECKS)}
+CHECKS = {one.name: one.run for one in (*surroundings.CHECKS, *surroundings.AFTER, *cluster.CHECKS, *cluster.AFTER)}
 
 
 def test_processes_are_read_where_the_hosts_proc_is(tmp_path: Path) -> None:
@@ -104,17 +104,32 @@ def test_sockets_of_runtimes_are_found(tmp_path: Path) -> None:
         assert asked(CHECKS["containers"], question)[0].endswith("sockets of CRI-O (/run/crio/crio.sock)")
 
 
-def test_kubernetes_is_tried_in_a_pod_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def in_kubernetes(**keys: str) -> Question:
+    return Question(None, config=Config(kubernetes=Kubernetes(**keys)))
+
+
+def test_kubernetes_is_tried_when_the_agent_asks_it_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    off = Question(None, config=Config())
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    assert asked(CHECKS["Kubernetes"]) == ["ok not in a pod"]
+    assert asked(CHECKS["Kubernetes"], off) == ["ok not in a pod"]
+    assert asked(CHECKS["Kubernetes"], in_kubernetes())[0].startswith("warn kubernetes.enabled is true, but this is no")
     monkeypatch.setattr(cluster, "ACCOUNT", tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
-    account, server = asked(CHECKS["Kubernetes"])
+    assert asked(CHECKS["Kubernetes"], off) == ["ok in a pod, but the API server is not asked (kubernetes.enabled)"]
+    account, server = asked(CHECKS["Kubernetes"], in_kubernetes())
     assert account.startswith(f"warn in a pod, but {tmp_path}/token cannot be read")
     assert server.startswith(f"warn the API server 127.0.0.1:{port} is not reachable: Connection refused")
+
+
+def test_a_kubeconfig_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    told = asked(CHECKS["Kubernetes"], in_kubernetes(kubeconfig=str(file)))
+    assert told[0].startswith(f"warn kubernetes.kubeconfig: {file} cannot be read")
+    file.write_text("")
+    assert asked(CHECKS["Kubernetes"], in_kubernetes(kubeconfig=str(file)))[0].startswith("ok ")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="inotify of another process is looked at")
