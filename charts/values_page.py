@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""values.yaml and the agent's configuration become what is made from them: `.venv/bin/python charts/values_page.py`.
+"""values.yaml and the agent's configuration become what is made from them: `make docs`.
 
 These are the part `falco` of values.schema.json and the table of values in docs/kubernetes.md. Invariant: running it
 twice changes nothing; the tests compare its output with the files.
@@ -100,10 +100,18 @@ def page() -> str:
     return f"{before}{BEGIN}\n{table()}\n{END}{after}"
 
 
-def main() -> None:
-    (CHART / "values.schema.json").write_text(schema())
-    PAGE.write_text(page())
+def main() -> int:
+    """With `--check` nothing is written, and 1 says that something would be."""
+    made = {CHART / "values.schema.json": schema(), PAGE: page()}
+    changed = [path for path, text in made.items() if path.read_text() != text]
+    for path in changed:
+        if "--check" in sys.argv[1:]:
+            print(f"{path.relative_to(CHARTS.parent)} is not up to date: make docs", file=sys.stderr)
+        else:
+            path.write_text(made[path])
+            print(f"docs: {path.name} written")
+    return 1 if changed and "--check" in sys.argv[1:] else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

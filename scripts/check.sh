@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Format, lint, types and layers. One that fails does not keep the others from being told.
+# Format, lint, types, layers, and what is made from the chart's values. One that fails does not keep the others from being told.
 set -u
 cd "$(dirname "$0")/.."
 PATH=$PWD/.venv/bin:$PATH
@@ -25,6 +25,7 @@ check format ruff format --check .
 check types mypy --no-error-summary
 check layers lint-imports --no-cache
 check "C format" c_format
+check "chart values" python charts/values_page.py --check
 
 if [ -n "$failed" ]; then
 	echo "check: failed: ${failed#, } ('make format' mends the formats)" >&2

@@ -51,6 +51,34 @@ yaml.CSafeLoader
 for module in pkgutil.walk_packages(falco_py.__path__, "falco_py."):
     if not module.name.endswith((".__main__", ".loader")):
         importlib.import_module(module.name)
+
+# What is imported when an API server is asked, as a kubeconfig says and in a pod.
+import os, tempfile
+from falco_py.kube.access import Access, AccessError
+with tempfile.TemporaryDirectory() as directory:
+    def written(name, text):
+        path = os.path.join(directory, name)
+        with open(path, "w") as out:
+            out.write(text)
+        return path
+
+    access = Access(written("kubeconfig", yaml.safe_dump({
+        "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "x", "user": {"token": "t"}}],
+    })))
+    access.open()
+    assert access.url == "https://127.0.0.1:1", access.url
+    for name in ("token", "ca.crt"):
+        written(name, "x")
+    address = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"}
+    try:
+        Access(service_account=directory, environ=address).open()
+    except AccessError as error:
+        assert "certificates: " in str(error), error
+    else:
+        raise AssertionError("a certificate that is none was taken")
 """
 # The system's packages that bring the shared libraries.
 LIBRARIES = {

@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 import tomllib
 from email.parser import BytesHeaderParser
 from pathlib import Path
@@ -35,6 +36,24 @@ _UNUSED_PATHS = (
     "multidict/_testcapi.*",
     "pyparsing/diagram",
 )
+# Of kubernetes the agent takes how to reach and convince an API server: 100 kB of 126 MB. The models and clients of all
+# its APIs are the rest.
+_KEPT_OF = {
+    "kubernetes": (
+        "__init__.py",  # found, and passed over
+        "client/configuration.py",
+        "config/config_exception.py",
+        "config/dateutil.py",
+        "config/exec_provider.py",
+        "config/incluster_config.py",
+        "config/kube_config.py",
+    ),
+}
+# What only the parts of kubernetes that are left out import.
+_NEVER_IMPORTED = frozenset([
+    "aiohttp-retry", "annotated-types", "durationpy", "pydantic", "pydantic-core", "python-dateutil", "six",
+    "typing-inspection", "tzdata", "websocket-client",
+])  # fmt: skip
 # Headers of METADATA that say what a package is: scanners for known weaknesses look for them.
 _KEPT_HEADERS = ("Metadata-Version", "Name", "Version", "License", "License-Expression", "Home-page", "Requires-Dist")
 # Shared libraries inside wheels, which no METADATA names.
@@ -88,7 +107,8 @@ def pin(python: Path, version: str) -> None:
         python, "install", "--dry-run", "--ignore-installed", "--only-binary=:all:", "--report=-", *dependencies()
     )
     lines = [
-        f"# The wheels that the host package for Python {version} carries; `make pins` writes this file.",
+        f"# The wheels that the agent asks for with Python {version}; `make pins` writes this file. Those that deb,",
+        "# tarball and image do not carry are named in scripts/vendored.py.",
         *sorted(
             f"{_plain(one['metadata']['name'])}=={one['metadata']['version']} "
             f"--hash=sha256:{one['download_info']['archive_info']['hashes']['sha256']}"
@@ -103,12 +123,15 @@ def install(python: Path, version: str, where: Path) -> None:
     pins = pins_file(version)
     if not pins.exists():
         raise BuildError(f"{pins} is missing: `make pins` writes it for the Python that is {python}")
-    pinned = {_plain(line.split("==")[0]) for line in pins.read_text().splitlines() if "==" in line}
+    lines = {_plain(line.split("==")[0]): line for line in pins.read_text().splitlines() if "==" in line}
     asked = {_plain(re.split(r"[^\w.-]", text, maxsplit=1)[0]) for text in dependencies()}
-    if missing := sorted(asked - pinned):
+    if missing := sorted(asked - lines.keys()):
         raise BuildError(f"{pins} lacks what pyproject.toml asks for: {', '.join(missing)}; `make pins` writes it anew")
-    run_pip(python, "install", "--target", str(where), "--no-compile", "--no-deps", "--only-binary=:all:",
-            "--require-hashes", "--requirement", str(pins))  # fmt: skip
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as carried:
+        carried.writelines(f"{line}\n" for name, line in lines.items() if name not in _NEVER_IMPORTED)
+        carried.flush()
+        run_pip(python, "install", "--target", str(where), "--no-compile", "--no-deps", "--only-binary=:all:",
+                "--require-hashes", "--requirement", carried.name)  # fmt: skip
     thin(where)
 
 
@@ -117,6 +140,13 @@ def thin(where: Path) -> None:
     for pattern in _UNUSED_PATHS:
         for path in where.glob(pattern):
             _remove(path)
+    for name, kept in _KEPT_OF.items():
+        for path in sorted((where / name).rglob("*"), reverse=True):
+            if path.is_dir():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif path.relative_to(where / name).as_posix() not in kept:
+                path.unlink()
     for path in sorted(where.rglob("*"), reverse=True):
         if path.name in _UNUSED_NAMES or path.suffix in _UNUSED_SUFFIXES:
             _remove(path)

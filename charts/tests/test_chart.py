@@ -29,8 +29,10 @@ from rendering import (
 )  # fmt: skip
 
 from falco_py import __version__
-from falco_py.config import Config, load
+from falco_py.config import Config, Kubernetes, load
+from falco_py.enrich import containerd, docker, podman, storage
 from falco_py.metrics import table
+from falco_py.support import cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 
 ROOT = CHART.parents[1]
 PLACEHOLDER = re.compile(r"\{\w+\}")
-BROAD = {"*", "create", "update", "delete", "deletecollection", "escalate", "impersonate", "bind"}
+READING = {"list", "watch"}
+SWITCHES = ("pods", "owners", "services", "watchRules", "events")
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +54,29 @@ def everything() -> list[Manifest]:
     return rendered(ALL)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """What is of Secrets, when these are the chart's, and some text in place of others."""
+    """That of the agent in its pod, with some text in place of what is in Secrets."""
     for name in ("FALCO_WEBHOOK_OWN_HEADER_0", "FALCO_WEBHOOK_URL"):
         monkeypatch.setenv(name, "https://own.example")
+    monkeypatch.setenv("FALCO_K8S_NODE_NAME", "node-1")
     return monkeypatch
+
+
+def only(*switches: str) -> Manifest:
+    """Values with these switches of `kubernetes` alone."""
+    return {"kubernetes": {name: name in switches for name in SWITCHES}}
+
+
+def rights(manifests: list[Manifest]) -> dict[str, set[str]]:
+    """Resource to verbs, of all roles."""
+    found: dict[str, set[str]] = {}
+    for role in manifests:
+        for rule in role["rules"] if role["kind"] in ("Role", "ClusterRole") else ():
+            for resource in rule["resources"]:
+                assert resource not in found
+                found[resource] = set(rule["verbs"])
+    return found
 
 
 def loaded(manifests: list[Manifest], tmp_path: Path) -> Config:
@@ -103,15 +123,15 @@ def test_no_two_objects_are_the_same(everything: list[Manifest]) -> None:
 
 
 def test_what_is_a_switch_is_off_by_default(default: list[Manifest]) -> None:
-    assert kinds(default) == {"DaemonSet", "ConfigMap", "ServiceAccount", "Pod", "Service"}
+    assert kinds(default) == {
+        "DaemonSet", "ConfigMap", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Pod",
+        "Service",
+    }  # fmt: skip
     assert "helm.sh/hook" in one(default, "Service")["metadata"]["annotations"]  # of helm test
 
 
 def test_every_switch_makes_its_object(everything: list[Manifest]) -> None:
-    assert kinds(everything) - {"DaemonSet", "ConfigMap", "ServiceAccount", "Pod", "Service"} == {
-        "Secret", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceMonitor", "PrometheusRule",
-        "NetworkPolicy",
-    }  # fmt: skip
+    assert kinds(everything) - kinds(rendered()) == {"Secret", "ServiceMonitor", "PrometheusRule", "NetworkPolicy"}
 
 
 # Least privilege
@@ -168,9 +188,55 @@ def test_directories_of_the_node_are_read_only_but_for_the_spool(values: Manifes
     assert writable == ({"/var/lib/falco"} if values else set())
 
 
-def test_no_socket_of_a_runtime_is_within_reach(default: list[Manifest]) -> None:
-    paths = {volume["hostPath"]["path"] for volume in volumes(default).values() if "hostPath" in volume}
-    assert paths == {"/proc", "/etc", "/run/containerd/io.containerd.runtime.v2.task"}
+def directories(manifests: list[Manifest]) -> set[str]:
+    """Of the node."""
+    return {volume["hostPath"]["path"] for volume in volumes(manifests).values() if "hostPath" in volume}
+
+
+def test_of_the_node_there_are_its_proc_its_etc_and_what_containerd_knows(default: list[Manifest]) -> None:
+    assert directories(default) == {
+        "/proc", "/etc", "/run/containerd/io.containerd.runtime.v2.task",
+        "/var/lib/containerd/io.containerd.metadata.v1.bolt",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["containerd", "k3s", "microk8s", "cri-o", "docker", "podman"])
+def test_the_directories_of_each_runtime_are_those_that_the_agent_reads(name: str) -> None:
+    found = directories(rendered({"hostMounts": {"runtimes": [name]}})) - {"/proc", "/etc"}
+    read = {
+        *(f"{state}/{containerd.TASKS}" for state in containerd._PLACES),
+        *(f"{root}/{containerd._DATABASE[0]}" for root in containerd._PLACES.values()),
+        *(f"{storage.STORES[0]}/{below}" for below in ("overlay-containers", "overlay-images", podman._DATABASE[0])),
+        *(f"{docker.ROOT}/{below}" for below in ("containers", "image")),
+    }
+    assert len(found) >= 2
+    assert found <= read
+
+
+def test_runtimes_may_be_several_and_paths(everything: list[Manifest]) -> None:
+    assert directories(everything) >= {
+        "/run/containerd/io.containerd.runtime.v2.task", "/var/lib/docker/containers", "/var/lib/cni/results",
+        "/var/lib/containers/storage/overlay-containers", "/var/lib/containers/storage/libpod",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["containerd", "k3s", "microk8s", "cri-o", "docker", "podman"])
+def test_no_socket_of_a_runtime_is_within_reach(name: str) -> None:
+    sockets = [*cluster.SOCKETS, "/var/snap/microk8s/common/run/containerd.sock"]
+    for path in directories(rendered({"hostMounts": {"runtimes": [name]}})):
+        assert not [socket for socket in sockets if socket.startswith(f"{path}/")]
+
+
+def test_nothing_is_made_on_a_node_but_the_spool_that_was_asked_for(everything: list[Manifest]) -> None:
+    kinds_of_paths = {
+        volume["hostPath"]["path"]: volume["hostPath"].get("type")
+        for volume in volumes(everything).values()
+        if "hostPath" in volume
+    }
+    assert kinds_of_paths.pop("/var/lib/falco-py") == "DirectoryOrCreate"
+    always = {path: kinds_of_paths.pop(path) for path in ("/proc", "/etc")}
+    assert set(always.values()) == {None}
+    assert set(kinds_of_paths.values()) == {"Directory"}
 
 
 def test_directories_of_the_node_are_below_host_root(everything: list[Manifest]) -> None:
@@ -196,33 +262,89 @@ def test_a_larger_spool_has_a_larger_volume() -> None:
     assert int(size.removesuffix("Mi")) * 2**20 > (200 * 1.25 + 4) * 10**6
 
 
-def test_there_is_no_token_unless_the_agent_asks_the_api_server(default: list[Manifest]) -> None:
+def test_the_token_lasts_an_hour_and_only_root_reads_it(default: list[Manifest]) -> None:
     assert pod_of(default)["automountServiceAccountToken"] is False
     assert one(default, "ServiceAccount")["automountServiceAccountToken"] is False
-    assert pod_of(rendered({"kubernetes": {"events": True}}))["automountServiceAccountToken"] is True
+    volume = volumes(default)["token"]["projected"]
+    token, authority, namespace = volume["sources"]
+    # 3607 is the one that API servers extend to a year.
+    assert token["serviceAccountToken"] == {"path": "token", "expirationSeconds": 3600}
+    assert authority["configMap"] == {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    assert namespace["downwardAPI"]["items"] == [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]
+    assert volume["defaultMode"] == 0o400
+    assert mounts(default)[str(cluster.ACCOUNT)] == {
+        "name": "token", "mountPath": str(cluster.ACCOUNT), "readOnly": True,
+    }  # fmt: skip
+
+
+def test_what_nothing_asks_of_the_api_server_is_not_there(tmp_path: Path) -> None:
+    for values in (only(), only("owners", "services", "events")):
+        manifests = rendered(values)
+        assert "token" not in volumes(manifests)
+        assert not {kind for kind in kinds(manifests) if "Role" in kind}
+        assert loaded(manifests, tmp_path).kubernetes is None
 
 
 @pytest.mark.parametrize(
-    ("switch", "resources"),
+    ("switches", "expected"),
     [
-        ("pods", {"pods", "namespaces"}),
-        ("owners", {"replicasets", "deployments", "daemonsets", "statefulsets", "jobs", "cronjobs"}),
-        ("services", {"services", "endpointslices"}),
+        (["pods"], {"pods", "namespaces"}),
+        (["pods", "owners"], {"pods", "namespaces", "replicasets", "deployments", "replicationcontrollers", "jobs"}),
+        (["pods", "services"], {"pods", "namespaces", "services"}),
+        (["watchRules"], {"configmaps"}),
+        (["owners", "services", "watchRules"], {"configmaps"}),
+        (["pods", "events"], {"pods", "namespaces"}),
     ],
 )
-def test_a_switch_lets_the_agent_read_its_resources_and_nothing_else(switch: str, resources: set[str]) -> None:
-    manifests = rendered({"kubernetes": {switch: True}})
-    rules = one(manifests, "ClusterRole")["rules"]
-    assert {resource for rule in rules for resource in rule["resources"]} == resources
-    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch"}
-    assert "Role" not in kinds(manifests)
+def test_a_switch_lets_the_agent_list_and_watch_its_resources_and_nothing_else(
+    switches: list[str], expected: set[str]
+) -> None:
+    found = rights(rendered(only(*switches)))
+    assert found.keys() == expected
+    assert all(verbs == READING for verbs in found.values())
 
 
-def test_the_agent_may_watch_one_config_map_and_write_nothing_but_events(everything: list[Manifest]) -> None:
-    rules = one(everything, "Role")["rules"]
-    assert rules[0]["resourceNames"] == ["falco-rules"]
-    writing = [rule["resources"] for rule in rules if BROAD & set(rule["verbs"])]
-    assert writing == [["events"]]
+def test_the_agent_may_watch_one_config_map_and_write_nothing_but_events(default: list[Manifest]) -> None:
+    role = one(default, "Role")
+    assert role["metadata"]["namespace"] == NAMESPACE
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["falco-rules"], "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+    ]
+    assert {resource for resource, verbs in rights(default).items() if verbs != READING} == {"events"}
+    assert not [
+        rule for role in default if role["kind"] == "ClusterRole" for rule in role["rules"]
+        if {"secrets", "configmaps", "*"} & {*rule["resources"], *rule["apiGroups"]}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("switches", "expected"),
+    [
+        (SWITCHES, Kubernetes("node-1", rules_configmap="security/falco-rules")),
+        (["pods"], Kubernetes("node-1", owners=False, services=False, events=False)),
+        (["pods", "services"], Kubernetes("node-1", owners=False, events=False)),
+        (["watchRules"], Kubernetes("node-1", pods=False, owners=False, services=False, events=False,
+                                    rules_configmap="security/falco-rules")),
+        # What has no effect by itself.
+        (["pods", "events"], Kubernetes("node-1", owners=False, services=False, events=False)),
+        (["owners", "services", "watchRules"], Kubernetes("node-1", pods=False, owners=False, services=False,
+                                                          events=False, rules_configmap="security/falco-rules")),
+    ],
+)  # fmt: skip
+def test_the_agent_asks_for_what_it_has_the_rights_for(
+    switches: list[str], expected: Kubernetes, tmp_path: Path
+) -> None:
+    assert loaded(rendered(only(*switches)), tmp_path).kubernetes == expected
+
+
+def test_the_rules_that_are_watched_are_those_that_are_mounted(tmp_path: Path) -> None:
+    manifests = rendered({"rules": {"configMap": "others"}})
+    kubernetes = loaded(manifests, tmp_path).kubernetes
+    assert kubernetes
+    assert kubernetes.rules_configmap == "security/others"
+    mounted = volumes(manifests)[mounts(manifests)[kubernetes.rules_directory]["name"]]
+    assert mounted["configMap"]["name"] == one(manifests, "Role")["rules"][0]["resourceNames"][0] == "others"
 
 
 def test_roles_are_bound_to_the_account_of_the_pod(everything: list[Manifest]) -> None:
@@ -311,14 +433,16 @@ def test_every_mount_has_its_volume_and_every_volume_its_mount(everything: list[
 # falco.yaml and rules
 
 
-@pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("values", [{}, ALL], ids=["default", "everything"])
 def test_the_agent_takes_falco_yaml_without_a_remark(values: Manifest, tmp_path: Path) -> None:
     config = loaded(rendered(values), tmp_path)
     assert (config.warnings, config.notices) == ((), ())
 
 
-@pytest.mark.usefixtures("environment")
+def test_a_broken_rules_file_keeps_no_agent_from_starting(default: list[Manifest], tmp_path: Path) -> None:
+    assert loaded(default, tmp_path).broken_rules_files == "skip"
+
+
 def test_the_configuration_names_the_files_that_are_mounted(everything: list[Manifest], tmp_path: Path) -> None:
     config = loaded(everything, tmp_path)
     paths = mounts(everything)
@@ -326,7 +450,7 @@ def test_the_configuration_names_the_files_that_are_mounted(everything: list[Man
     assert config.outputs.http
     assert config.outputs.http.spool_directory in paths
     rules, custom = (volumes(everything)[paths[path]["name"]] for path in ("/etc/falco/rules.d", "/etc/falco/values.d"))
-    assert one(everything, "ConfigMap", custom["configMap"]["name"])["data"] == ALL["customRules"]
+    assert one(everything, "ConfigMap", custom["configMap"]["name"])["data"].items() >= ALL["customRules"].items()
     assert rules["configMap"] == {"name": "falco-rules", "optional": True}
 
 
@@ -341,6 +465,34 @@ def test_people_edit_a_config_map_that_helm_makes_once_and_never_removes(default
     example = re.sub(r"^# ?", "", text[text.index("# - rule:") :], flags=re.MULTILINE)
     assert yaml.safe_load(example)[0]["rule"] == "Compiler started"
     assert all(line == line.rstrip() for line in text.splitlines())  # else kubectl shows it as one long line
+
+
+@pytest.mark.parametrize(
+    ("image", "names"),
+    [
+        ({}, ["localhost/falco-py"]),
+        ({"registry": "registry.example:5000", "repository": "a/b"}, ["registry.example:5000/a/b"]),
+        ({"registry": ""}, ["falco-py", "docker.io/library/falco-py"]),
+        ({"registry": "", "repository": "team/agent"}, ["team/agent", "docker.io/team/agent"]),
+        ({"registry": "", "repository": "ghcr.io/team/agent"}, ["ghcr.io/team/agent"]),
+    ],
+)
+def test_the_default_rules_know_the_agent_by_the_image_that_is_deployed(image: Manifest, names: list[str]) -> None:
+    manifests = rendered({"image": {**image, "tag": "1", "digest": "sha256:" + "0" * 64}})
+    own = yaml.safe_load(one(manifests, "ConfigMap", "falco-py-custom-rules")["data"]["00-agent.yaml"])
+    assert own == [{"list": "falco_agent_images", "items": names}]
+    assert "- list: falco_agent_images\n" in (ROOT / "rules/falco_rules.yaml").read_text()
+
+
+def test_without_the_default_rules_nothing_is_said_about_the_agent() -> None:
+    manifests = rendered({"falco": {"rules_files": ["/etc/falco/rules.d"]}})
+    assert not one(manifests, "ConfigMap", "falco-py-custom-rules").get("data")
+
+
+def test_the_image_is_the_one_that_make_image_builds(default: list[Manifest]) -> None:
+    built = re.search(r"^IMAGE=(\S+):\$VERSION$", (ROOT / "scripts/image.sh").read_text(), re.MULTILINE)
+    assert built
+    assert agent_of(default)["image"] == f"{built[1]}:{__version__}"
 
 
 def test_the_config_map_of_rules_can_be_left_to_somebody_else() -> None:
@@ -507,6 +659,7 @@ def test_a_misspelt_key_is_refused_by_name(values: Manifest, told: str) -> None:
         ({"webhook": {"url": "receiver.example"}}, "url"),
         ({"capabilities": ["CAP_BPF"]}, "capabilities"),
         ({"hostMounts": {"runtimes": ["run/containerd"]}}, "runtimes"),
+        ({"hostMounts": {"runtimes": ["crio"]}}, "runtimes"),
         ({"customRules": {"site.txt": ""}}, "site.txt"),
         ({"healthChecks": {"livenessProbe": {"periodSeconds": 0}}}, "periodSeconds"),
     ],
@@ -556,8 +709,8 @@ def test_the_schema_knows_every_value_and_no_other() -> None:
 
 
 def test_what_is_made_from_values_and_the_agents_schema_is_up_to_date() -> None:
-    assert values_page.schema() == (CHART / "values.schema.json").read_text(), "run charts/values_page.py"
-    assert values_page.page() == values_page.PAGE.read_text(), "run charts/values_page.py"
+    assert values_page.schema() == (CHART / "values.schema.json").read_text(), "run make docs"
+    assert values_page.page() == values_page.PAGE.read_text(), "run make docs"
 
 
 def test_the_page_names_only_values_that_exist() -> None:
@@ -606,6 +759,9 @@ def test_notes_tell_the_three_next_commands(tmp_path: Path) -> None:
         "kubectl -n security edit configmap falco-rules",
     ]
     assert "ConfigMap falco-rules is yours" in told
+    assert "An edit is in force within seconds." in told
+    assert "'kubectl -n security delete configmap falco-rules' removes it" in told
+    assert "within about a minute" in notes({"kubernetes": {"watchRules": False}}, tmp_path)
 
 
 def test_notes_warn_of_what_a_choice_costs(tmp_path: Path) -> None:

@@ -8,9 +8,20 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
 from e2e.cluster.cluster import DAEMONS, Cluster
 from e2e.cluster.programs import cache, programs
+
+CLIENTS: Final = ("kubectl", "helm", "ctr", "run")
+
+
+def split(words: list[str]) -> tuple[list[str], list[str]]:
+    """What is for this program, and what is for the one that it runs: all behind that one's name, options too."""
+    for at, word in enumerate(words):
+        if word in CLIENTS and words[at - 1 : at] != ["--scratch"]:
+            return words[: at + 1], words[at + 1 :]
+    return words, []
 
 
 def main() -> int:
@@ -26,10 +37,12 @@ def main() -> int:
     logs = commands.add_parser("logs", help="show the last lines of the daemons' logs")
     logs.add_argument("lines", type=int, nargs="?", default=20)
     commands.add_parser("warden", help="stop it when the standard input ends")
-    for name in ("kubectl", "helm", "ctr", "run"):
-        client = commands.add_parser(name, help="run a command in it" if name == "run" else f"run {name} with it")
-        client.add_argument("words", nargs=argparse.REMAINDER)
-    asked = parser.parse_args()
+    for name in CLIENTS:
+        commands.add_parser(
+            name, add_help=False, help="run a command in it" if name == "run" else f"run {name} with it"
+        )
+    ours, words = split(sys.argv[1:])
+    asked = parser.parse_args(ours)
     cluster = Cluster(asked.scratch, keep=True)
     match asked.command:
         case "build":
@@ -52,7 +65,7 @@ def main() -> int:
             sys.stdin.buffer.read()
             cluster.stop()
         case _:
-            command = cluster.client(asked.command, asked.words)
+            command = cluster.client(asked.command, words)
             os.execvpe(command[0], command, cluster.environment())
     return 0
 

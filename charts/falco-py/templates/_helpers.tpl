@@ -50,10 +50,46 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
-{{/* Not empty when the agent may ask the API server. */}}
-{{- define "falco-py.asksApi" -}}
+{{/* Of `kubernetes` what has an effect, as YAML: who belongs to pods is asked only where pods are. */}}
+{{- define "falco-py.asked" -}}
 {{- with .Values.kubernetes -}}
-{{- if or .pods .owners .services .watchRules .events -}}true{{- end -}}
+{{- toYaml (dict "pods" .pods "owners" (and .pods .owners) "services" (and .pods .services) "rules" .watchRules "events" (and .watchRules .events)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Not empty when the agent asks the API server. */}}
+{{- define "falco-py.asksApi" -}}
+{{- if or .Values.kubernetes.pods .Values.kubernetes.watchRules -}}true{{- end -}}
+{{- end -}}
+
+{{/* Directories of the node that say what containers are, as a YAML list: those of the runtimes that are named. */}}
+{{- define "falco-py.runtimeDirectories" -}}
+{{- $places := dict
+  "containerd" (list "/run/containerd/io.containerd.runtime.v2.task" "/var/lib/containerd/io.containerd.metadata.v1.bolt")
+  "k3s" (list "/run/k3s/containerd/io.containerd.runtime.v2.task" "/var/lib/rancher/k3s/agent/containerd/io.containerd.metadata.v1.bolt")
+  "microk8s" (list "/var/snap/microk8s/common/run/containerd/io.containerd.runtime.v2.task" "/var/snap/microk8s/common/var/lib/containerd/io.containerd.metadata.v1.bolt")
+  "cri-o" (list "/var/lib/containers/storage/overlay-containers" "/var/lib/containers/storage/overlay-images")
+  "docker" (list "/var/lib/docker/containers" "/var/lib/docker/image")
+  "podman" (list "/var/lib/containers/storage/overlay-containers" "/var/lib/containers/storage/overlay-images" "/var/lib/containers/storage/libpod")
+-}}
+{{- $found := list -}}
+{{- range .Values.hostMounts.runtimes -}}
+{{- $found = concat $found (get $places . | default (list .)) -}}
+{{- end -}}
+{{- uniq $found | toYaml -}}
+{{- end -}}
+
+{{/* The image's name as alerts have it, which is that of the runtime: one without a registry is Docker Hub's to most. */}}
+{{- define "falco-py.imageNames" -}}
+{{- $name := .Values.image.repository -}}
+{{- if .Values.image.registry -}}
+{{- list (printf "%s/%s" .Values.image.registry $name) | toJson -}}
+{{- else if not (contains "/" $name) -}}
+{{- list $name (printf "docker.io/library/%s" $name) | toJson -}}
+{{- else if regexMatch "^(localhost|[^/]*[.:][^/]*)/" $name -}}
+{{- list $name | toJson -}}
+{{- else -}}
+{{- list $name (printf "docker.io/%s" $name) | toJson -}}
 {{- end -}}
 {{- end -}}
 
@@ -87,7 +123,21 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if $headers -}}{{- $_ := set $http "headers" $headers -}}{{- end -}}
 {{- $config = mergeOverwrite $config (dict "http_output" $http) -}}
 {{- end -}}
+{{- if include "falco-py.asksApi" . -}}
+{{- $asked := include "falco-py.asked" . | fromYaml -}}
+{{- $kubernetes := dict "enabled" true "pods" $asked.pods "owners" $asked.owners "services" $asked.services "events" $asked.events -}}
+{{- if $asked.rules -}}
+{{- $_ := set $kubernetes "rules_configmap" (printf "%s/%s" .Release.Namespace .Values.rules.configMap) -}}
+{{- $_ := set $kubernetes "rules_directory" (include "falco-py.rulesDirectory" .) -}}
+{{- end -}}
+{{- $config = mergeOverwrite $config (dict "kubernetes" $kubernetes) -}}
+{{- end -}}
 {{- toYaml $config -}}
+{{- end -}}
+
+{{/* Where the ConfigMap of the rules is mounted. */}}
+{{- define "falco-py.rulesDirectory" -}}
+/etc/falco/rules.d
 {{- end -}}
 
 {{- define "falco-py.webPort" -}}
