@@ -2,7 +2,7 @@
 """containerd's files become facts: of pods (CRI), of nerdctl, of ctr.
 
 The bundle is there 20 ms before the first process runs and tells most of a pod's container. Labels, digests, and images
-that are not of pods are in containerd's database, which has a container before there is a bundle.
+that are not of pods are in containerd's database, which has a container before there is a bundle, and longer.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _SCHEMA: Final = "v1"
 _ID: Final = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 _ID_MAX: Final = 76
 _SHA256: Final = re.compile("[0-9a-f]{64}")
+_ANY_TYPE, _ANY_VALUE = 0x0A, 0x12  # tags of the fields
+_VARINT_BITS: Final = 28
 _CRI: Final = "io.kubernetes.cri."
 _OWN_LABELS: Final = ("io.cri-containerd.", "io.containerd.", "containerd.io/")
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -62,7 +64,43 @@ def find(files: Files, ref: ContainerRef) -> Found | None:
             spec = None if namespace == DOCKERS else files.read(tasks, namespace, name, CONFIG)
             if spec is not None:
                 return facts_of(files, f"{tasks}/{namespace}/{name}", spec, ref)
+    return _find_ended(files, ref)
+
+
+def _find_ended(files: Files, ref: ContainerRef) -> Found | None:
+    """The bundle goes with the last process, the database has the container until it is removed."""
+    for state, root in _PLACES.items():
+        tasks = f"{state}/{TASKS}"
+        for namespace in files.names(tasks):
+            spec = {} if namespace == DOCKERS else _kept_spec(files, root, namespace, ref.full_id)
+            if spec:
+                return facts_of(files, f"{tasks}/{namespace}/{ref.full_id}", spec, ref)
     return None
+
+
+def _kept_spec(files: Files, root: str, namespace: str, name: str) -> dict[str, Any]:
+    path = _SCHEMA, namespace, "containers", name, "spec"
+    packed = files.database(lambda state: state.value(*path), root, *_DATABASE)
+    return files.parsed(_unpacked(packed or b""))
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """The value of a google.protobuf.Any: field 2, of a length that a varint says, as field 1, the type's name."""
+    at = 0
+    while at < len(packed):
+        tag, size, shift = packed[at], 0, 0
+        at += 1
+        while at < len(packed) and shift <= _VARINT_BITS:
+            size |= (packed[at] & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if not packed[at - 1] & 0x80:
+                break
+        if tag == _ANY_VALUE:
+            return packed[at : at + size]
+        if tag != _ANY_TYPE:
+            break
+        at += size
+    return b""
 
 
 def is_ours(bundle: str, spec: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from falco_py.enrich.containerd import _unpacked
 from falco_py.enrich.facts import Facts, Mount
 from falco_py.enrich.runtimes import Runtimes
 from falco_py.enrich.spec import is_privileged
@@ -108,6 +109,31 @@ def test_containerds_database_has_labels_and_digests(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (facts.image_digest, facts.image_id) == (f"sha256:{index}", config)
     assert facts.labels == {"team": "shop"}
+
+
+def packed(spec: Any, kind: bytes = b"types.containerd.io/opencontainers/runtime-spec/1/Spec") -> bytes:
+    """As a google.protobuf.Any."""
+    text = json.dumps(spec).encode()
+    varint = bytes([len(text) & 0x7F | 0x80, len(text) >> 7 & 0x7F | 0x80, len(text) >> 14])
+    return b"\x0a" + bytes([len(kind)]) + kind + b"\x12" + varint + text
+
+
+@needs_samples
+def test_a_container_that_has_ended_is_told_by_the_database(tmp_path: Path) -> None:
+    (tmp_path / TASKS / "k8s.io").mkdir(parents=True)
+    container = {"image": b"i", "labels": {}, "spec": packed(sample("cri-container-config.json"))}
+    tree = {"v1": {"k8s.io": {"containers": {ID: container, SANDBOX: {"labels": {"app": b"web"}}}}}}
+    put(tmp_path, f"{CONTAINERD_ROOT}/io.containerd.metadata.v1.bolt/meta.db", database(tree))
+    facts = whole(tmp_path)
+    assert (facts.name, facts.image, facts.pod_name, facts.pod_namespace, facts.pod_labels) == (
+        "app", "registry.test/busybox:1", "web-0", "shop", {"app": "web"},
+    )  # fmt: skip
+    assert Runtimes(tmp_path).find(ref(full_id="e" * 64)) == (None, False)
+
+
+@given(st.binary(max_size=40) | st.binary(max_size=20).map(lambda raw: packed({})[:60] + raw))
+def test_whatever_stands_there_is_a_value_or_nothing(raw: bytes) -> None:
+    assert _unpacked(raw) in (raw, b"") or _unpacked(raw) in raw
 
 
 @needs_samples
