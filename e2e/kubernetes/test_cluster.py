@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.cluster.cluster import START_S, STOP_S, Cluster, until
+from e2e.cluster.cluster import START_S, STOP_S, Cluster
 from e2e.cluster.images import BUSYBOX
 from e2e.cluster.places import PLACES, owed
 from e2e.cluster.settings import SYSCTLS
+from e2e.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
