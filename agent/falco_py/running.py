@@ -88,6 +88,7 @@ class Running:
         self.reloader = Reloader(self._prepare_again, self._adopt, self._refuse, self._wake)
         self._reports = Reports(self, background)
         self._watcher = Watcher(lambda: self.reloader.ask(FILE_CHANGED), self._seen)
+        self._reported = False  # on the ConfigMap, that rules are not in use
         self.refusal = ""  # why the last reload was refused, in a line
         self._tried: Fingerprint | None = None  # what the last reload was to load
         self._refused: Fingerprint | None = None  # what was refused last, if nothing was taken since
@@ -296,7 +297,7 @@ class Running:
 
     def _adopt(self, following: _Next) -> None:
         new, capture = following.prepared, self.capturing.capture
-        mended = bool(self.refusal or self.now.left_out)
+        mended, self._reported = self._reported, False
         following.accounts.go_on_from(self.accounts)
         capture.want(self.now.wanted | new.wanted)
         self._take_rules(following)
@@ -316,6 +317,7 @@ class Running:
 
     def _refuse(self, error: Exception) -> None:
         from .fields import catalogue
+        from .rules.problems import RulesError
 
         catalogue.set_static(dict(self.now.config.static_fields))
         reason = "\n".join(filter(None, told(error) or (f"{type(error).__name__}: {error}",)))
@@ -325,7 +327,8 @@ class Running:
         service.notify("READY=1")
         self.refusal, self._refused = mistake(error).line(), self._tried
         self._alert(RELOAD_FAILED, GOES_ON, reason)
-        self._report(self.refusal, GOES_ON)
+        if isinstance(error, RulesError):  # of falco.yaml nothing is told on the ConfigMap of the rules
+            self._report(self.refusal, GOES_ON)
 
     def _tell_left_out(self, first: Prepared) -> None:
         for one in first.left_out:
@@ -343,6 +346,7 @@ class Running:
 
     def _report(self, what: str, end: str) -> None:
         if self.link is not None and self.link.reporter is not None:
+            self._reported = True
             self.link.reporter.refused(what, end)
 
     def _take_rules(self, following: _Next) -> None:

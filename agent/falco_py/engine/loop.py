@@ -281,17 +281,20 @@ class Loop:
 
 
 def alert_of(rule: Rule, event: Event) -> Alert:
-    fields = rule.format.fields(event)
+    message, fields = rule.format.format(event), rule.format.fields(event)
     if event.process.full_container_id:
         why = container_missing(event)
-        if why is not None and any(name.startswith(OF_CONTAINERS) for name in fields):
+        told = [value for name, value in fields.items() if name.startswith(OF_CONTAINERS)] if why else ()
+        if told:
             fields[MISSING] = why
+            if None in told:
+                message = f"{message} container_missing={why}"
     return Alert(
         rule=rule.name,
         priority=int(rule.priority),
         source=rule.source,
         tags=tuple(rule.tags),
         ts_ns=event.ts,
-        message=rule.format.format(event),
+        message=message,
         fields=fields,
     )

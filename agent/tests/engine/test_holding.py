@@ -50,12 +50,14 @@ class Made:
         self.table = ProcessTable(root, lookup=self.files)
         self.table.facts = Containers(self.files, self.clock)
         self.alerts: list[tuple[str, dict[str, Any]]] = []
+        self.messages: list[str] = []
         self.wasted: list[Any] = []
         bundle = load([("r.yaml", RULES)], rule_matching="all")
         self.loop = Loop(NoSource(), bundle, self.table, self.take, self.wasted.append)
 
     def take(self, _rule: Any, alert: Alert) -> None:
         self.alerts.append((alert.rule, dict(alert.fields)))
+        self.messages.append(alert.message)
 
     def begin(self, pid: int = 40, cgroups: Any = INSIDE) -> None:
         self.table.on_exec(header(pid), image(cgroups=cgroups, exepath="/bin/sh"))
@@ -122,6 +124,9 @@ def test_when_the_time_is_over_the_alert_says_what_is_missing(made: Made) -> Non
         "container.missing": "no files of a container runtime name it",
     }  # fmt: skip
     assert "container.missing" not in made.alerts[1][1]
+    assert made.messages == [
+        "name=<NA> image=<NA> program=sh container_missing=no files of a container runtime name it", "program=sh",
+    ]  # fmt: skip
     assert made.counted == (1, 0, 1, 0)
     assert made.table.facts.unknown == {"no_files": 1}
     made.loop.handle([made.dup()])  # nothing waits any longer

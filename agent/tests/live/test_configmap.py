@@ -235,3 +235,20 @@ def test_a_change_of_the_section_waits_for_the_next_start(node: Node, tmp_path: 
     node.edit(rule(2, tmp_path))
     until(lambda: reloads(agent) == 2)
     node.fires(2)
+
+
+def test_a_mistake_in_falco_yaml_is_not_told_on_the_configmap_of_the_rules(node: Node, tmp_path: Path) -> None:
+    node.write(rule(1, tmp_path))
+    node.edit(rule(1, tmp_path))
+    agent = node.start()
+    config = tmp_path / "falco.yaml"
+    good = config.read_text()
+    config.write_text(good.replace('"debug"', '"loud"'))
+    until(lambda: node.health()["status"] == "degraded")
+    config.write_text(good)
+    until(lambda: reloads(agent) == 1)
+    node.edit(broken(2, tmp_path))
+    until(node.server.written)
+    (event,) = node.server.written()
+    assert event["reason"] == "RulesRefused"
+    assert node.path in event["message"]
