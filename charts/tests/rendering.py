@@ -63,7 +63,10 @@ def agent_of(manifests: list[Manifest]) -> Manifest:
 
 
 def falco_yaml(manifests: list[Manifest]) -> str:
-    text: str = one(manifests, "ConfigMap", RELEASE)["data"]["falco.yaml"]
+    """Of the ConfigMap that the agent's pods mount."""
+    spec = one(manifests, "DaemonSet")["spec"]["template"]["spec"]
+    (name,) = [volume["configMap"]["name"] for volume in spec["volumes"] if volume["name"] == "config"]
+    text: str = one(manifests, "ConfigMap", name)["data"]["falco.yaml"]
     return text
 
 

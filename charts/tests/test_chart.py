@@ -540,6 +540,21 @@ def test_a_changed_secret_of_the_chart_starts_pods_anew() -> None:
     assert first != second
 
 
+def test_pods_without_the_variables_keep_a_falco_yaml_that_does_without_them(default: list[Manifest]) -> None:
+    def mounted(manifests: list[Manifest]) -> str:
+        name: str = volumes(manifests)["config"]["configMap"]["name"]
+        return name
+
+    first, second, third = (
+        mounted(rendered({"webhook": {"enabled": True, "url": "https://a.example", **more}}))
+        for more in ({}, {"format": "slack"}, {"headers": {"X-A": "b"}})
+    )
+    assert mounted(default) == "falco-py"
+    assert first == second
+    assert len({mounted(default), first, third}) == 3
+    assert mounted(rendered({"extra": {"env": [{"name": "A", "value": "b"}]}})) != mounted(default)
+
+
 # Prometheus and Grafana
 
 

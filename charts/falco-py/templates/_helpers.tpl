@@ -107,6 +107,21 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- toYaml $found -}}
 {{- end -}}
 
+{{/*
+The ConfigMap of falco.yaml. Another set of variables makes another one: pods that have not got them yet keep theirs,
+where they would have to refuse the new falco.yaml.
+*/}}
+{{- define "falco-py.configMap" -}}
+{{- $variables := list -}}
+{{- range .Values.extra.env -}}{{- $variables = append $variables .name -}}{{- end -}}
+{{- if .Values.webhook.enabled -}}
+{{- $variables = append $variables "FALCO_WEBHOOK_URL" -}}
+{{- range include "falco-py.webhookHeaders" . | fromYamlArray -}}{{- $variables = append $variables .variable -}}{{- end -}}
+{{- end -}}
+{{- include "falco-py.fullname" . -}}
+{{- if $variables -}}-{{- $variables | sortAlpha | toJson | sha256sum | trunc 8 -}}{{- end -}}
+{{- end -}}
+
 {{/* falco.yaml: the values, with what other values of the chart mean for it. */}}
 {{- define "falco-py.config" -}}
 {{- $config := deepCopy .Values.falco -}}
