@@ -36,6 +36,7 @@ class Listing:
         self._reader = ijson.basic_parse_coro(self._events, use_float=True)
         self._depth = 0
         self._key = ""  # of the list itself
+        self._in_array = False  # its value is one
         self._builder: ObjectBuilder | None = None  # of an item or of the metadata
         self._since_bytes = 0  # read since the last item
         self._items: list[Any] = []
@@ -71,6 +72,8 @@ class Listing:
         outside = self._depth
         if event in _STARTS:
             self._depth += 1
+            if outside == 1:
+                self._in_array = event == "start_array"
             if self._depth > DEPTH_MAX:
                 raise MalformedError(f"it is nested more than {DEPTH_MAX} deep")
             if self._builder is None and event == "start_map" and self._begins(outside):
@@ -92,4 +95,6 @@ class Listing:
 
     def _begins(self, outside: int) -> bool:
         """Whether an object within so many brackets is an item or the metadata."""
-        return outside == 2 if self._key == "items" else outside == 1 and self._key == "metadata"
+        if self._key == "items":
+            return outside == 2 and self._in_array
+        return outside == 1 and self._key == "metadata"

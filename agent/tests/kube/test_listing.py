@@ -94,6 +94,11 @@ def test_what_is_too_large_is_not_held(text: bytes) -> None:
         taken(text, 10, item_max=200)
 
 
+@pytest.mark.parametrize("items", [b"null", b'{"a":{}}', b'{"a":[{}]}', b"[[{}]]", b"3"])
+def test_what_is_not_in_the_list_of_items_is_none(items: bytes) -> None:
+    assert taken(b'{"items":%b,"metadata":{"a":{}}}' % items, 1) == ([], {"a": {}})
+
+
 def test_many_items_are_not_too_large() -> None:
     items = [{"a": "x" * 100}] * 50
     assert taken(json.dumps({"metadata": {}, "items": items}).encode(), 10, item_max=200)[0] == items
