@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -93,19 +94,24 @@ def test_alerts_are_complete_when_containerd_is_started_again(
         cluster.start_daemon("containerd")
     ended_s = time.time()
     wait_for_alert_after(watching, ended_s + AFTER_S)
-    later = pod("later", "sh", "-c", "cat /etc/shadow /later; sleep infinity")
-    try:
-        started(cluster, later)
-        alert = watching.expect(SENSITIVE, "/later")
-        assert alert.facts() == facts(later)
-    finally:
-        removed(cluster, later)
+    a_new_pod_is_told(cluster, watching)
     alerts = watching.alerts(BEACON)
     assert between(alerts, begun_s, ended_s)
     assert gaps(alerts) == []
     assert incomplete(alerts, facts(source)) == []
     pod_now = watching.pod()
     assert (pod_now["metadata"]["uid"], pod_now["status"]["containerStatuses"][0]["restartCount"]) == (before, 0)
+
+
+def a_new_pod_is_told(cluster: Cluster, watching: Release, **more: Any) -> None:
+    """`more`: of its spec."""
+    mark = f"/later-{secrets.token_hex(4)}"
+    later = pod("later", "sh", "-c", f"cat /etc/shadow {mark}; sleep infinity", **more)
+    try:
+        started(cluster, later)
+        assert watching.expect(SENSITIVE, mark).facts() == facts(later)
+    finally:
+        removed(cluster, later)
 
 
 def test_alerts_are_complete_while_the_api_server_is_away(
@@ -146,13 +152,7 @@ def test_alerts_are_complete_while_the_api_server_is_away(
 
         # And of pods that come afterwards. Kubelet, and the scheduler, would not look for them for another minute.
         cluster.restart("kubelet")
-        later = pod("later", "sh", "-c", "cat /etc/shadow /later; sleep infinity", nodeName=NODE)
-        try:
-            started(cluster, later)
-            alert = watching.expect(SENSITIVE, "/later")
-            assert alert.facts() == facts(later)
-        finally:
-            removed(cluster, later)
+        a_new_pod_is_told(cluster, watching, nodeName=NODE)
     finally:
         removed(cluster, restarting)
         cluster.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", f"--timeout={BACK_S:.0f}s")

@@ -30,7 +30,7 @@ class Counters:
 
 
 class Holding:
-    """For one loop; `waiting` says how many there are."""
+    """For one loop; its length is how many wait."""
 
     def __init__(self, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> None:
         self.counters = Counters()

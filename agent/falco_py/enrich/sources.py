@@ -7,9 +7,10 @@ containers an id is, only some time after the start. Invariant: as for Runtimes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..bounds import text_of
+from ..fields.container import API_AWAY, NO_FILES, NO_POD, NO_STATUS, PART
 from .facts import API, FILES, SPEC, Facts, bare_id
 
 if TYPE_CHECKING:
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
     from falco_py.state.cgroups import ContainerRef
 
     from .runtimes import Runtimes
-
-NO_FILES: Final = "no_files"
-NO_POD: Final = "no_pod"
-NO_STATUS: Final = "no_status"
-API_AWAY: Final = "api_away"
-PART: Final = "part"
 
 
 class Pods(Protocol):

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 T = FieldType
 HOST = "host"
 MISSING = "container.missing"
+NO_FILES = "no_files"
+NO_POD = "no_pod"
+NO_STATUS = "no_status"
+API_AWAY = "api_away"
+PART = "part"
 REASONS = {
-    "no_files": "no files of a container runtime name it",
-    "no_pod": "the API server does not know its pod",
-    "no_status": "no files of a container runtime name it, and neither does its pod's status so far",
-    "api_away": "the API server has not answered so far",
-    "part": "the files of its container runtime tell only a part so far",
+    NO_FILES: "no files of a container runtime name it",
+    NO_POD: "the API server does not know its pod",
+    NO_STATUS: "no files of a container runtime name it, and neither does its pod's status so far",
+    API_AWAY: "the API server has not answered so far",
+    PART: "the files of its container runtime tell only a part so far",
 }
 _HIDDEN_LABELS = ("annotation.", "io.kubernetes.")
 

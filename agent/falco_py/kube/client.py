@@ -13,13 +13,12 @@ import json
 import socket
 import threading
 from contextlib import asynccontextmanager, suppress
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import aiohttp
 from yarl import URL
 
-from .. import __version__
+from .. import __version__, retry_after
 from .access import AccessError
 from .listing import ITEM_MAX, Listing, MalformedError, TooLargeError
 
@@ -37,7 +36,6 @@ BODY_MAX: Final = 16 << 20
 _ERROR_MAX: Final = 64 << 10
 _MESSAGE_MAX: Final = 500
 _CONNECT_S: Final = 10.0
-_RETRY_AFTER_MAX_S: Final = 300.0
 _CONNECTIONS: Final = 32
 # A connection that is dead is noticed within a minute, though nothing is sent on it.
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
@@ -208,7 +206,8 @@ class Client:
                     body = await _body(response, _ERROR_MAX)
         finally:
             response.close()
-        return refusal(response.status, loaded(body), response.reason or "", _retry_after_s(response))
+        pause_s = retry_after.seconds(response.headers.get("Retry-After", ""))
+        return refusal(response.status, loaded(body), response.reason or "", pause_s)
 
     async def _headers(self) -> dict[str, str]:
         access = self.access
@@ -336,19 +335,6 @@ def _keep_alive(response: aiohttp.ClientResponse) -> None:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEPALIVE:
             found.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-def _retry_after_s(response: aiohttp.ClientResponse) -> float:
-    text = response.headers.get("Retry-After", "")
-    seconds = 0.0
-    try:
-        seconds = float(text)
-    except ValueError:
-        with suppress(ValueError, TypeError):
-            from datetime import UTC, datetime
-
-            seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    return min(max(0.0, seconds), _RETRY_AFTER_MAX_S) if seconds == seconds else 0.0
 
 
 def loaded(text: bytes) -> object:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..config.problem import SettingError
 from ..log import log
+from .access import SERVICE_ACCOUNT
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .client import Client
 
-NAMESPACE_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+NAMESPACE_FILE: Final = f"{SERVICE_ACCOUNT}/namespace"
 MAX_BYTES: Final = 1 << 20  # of all texts together; the API server takes no more
 _FILE: Final = re.compile(r"[-_A-Za-z0-9][-._A-Za-z0-9]*\.ya?ml")  # of a ConfigMap's keys
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import gzip
 import os
-import time
 from base64 import b64encode
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -20,6 +18,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 import aiohttp
 from yarl import URL
 
+from .. import retry_after
 from ..config.problem import SettingError
 from ..log import log
 from ..visible import visible
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from .store import Entry
 
 NO_LIMIT_S: Final = 30.0  # of a request, where output_timeout is 0
-RETRY_AFTER_S: Final = 300.0  # the longest that a receiver is heeded
 _ECHO_BYTES: Final = 1024
 _READ_BYTES: Final = 64 * 1024  # of an answer; the connection is not used again after a longer one
 _IDLE_S: Final = 3600.0  # how long an idle connection stays open with keep_alive
@@ -172,18 +170,7 @@ def _judged(response: aiohttp.ClientResponse) -> Answer:
         return Answer(Verdict.REFUSED, said)
     if 300 <= status < 400:
         return Answer(Verdict.FAILED, f"{said}; redirects are not followed, http_output.url must be the final address")
-    return Answer(Verdict.FAILED, said, _retry_after_s(response.headers.get("Retry-After", "")))
-
-
-def _retry_after_s(header: str) -> float:
-    """Seconds, or a date (RFC 9110, 10.2.3); 0 for neither."""
-    header = header.strip()
-    if header.isascii() and header.isdigit():
-        return min(RETRY_AFTER_S, float(header[:9]))
-    try:
-        return min(RETRY_AFTER_S, max(0.0, parsedate_to_datetime(header).timestamp() - time.time()))
-    except (ValueError, OverflowError):
-        return 0.0
+    return Answer(Verdict.FAILED, said, retry_after.seconds(response.headers.get("Retry-After", "")))
 
 
 def _reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ..kube.access import SERVICE_ACCOUNT
 from . import reach
 from .finding import Check, fine, warn
 
@@ -27,7 +28,7 @@ SOCKETS: Final = {
     "/run/podman/podman.sock": "podman",
     "/run/host-containerd/containerd.sock": "containerd of the host",
 }
-ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+ACCOUNT: Final = Path(SERVICE_ACCOUNT)
 _NETWORK_S: Final = 15.0
 
 

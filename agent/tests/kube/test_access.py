@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from falco_py.background import Background
 from falco_py.kube.access import Access, AccessError, load
 from falco_py.kube.client import ApiError, Client
 from tests.kube.api import PODS, Api, Reply, kubeconfig, pod, service_account, status
@@ -25,6 +24,8 @@ from tests.outputs.receiver import Certificates, Proxy, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from falco_py.background import Background
 
 AGENT = Path(__file__).resolve().parents[2]
 
@@ -58,13 +59,6 @@ def serve(certificates: Certificates) -> Iterator[Callable[..., Api]]:
     yield serve
     for api in made:
         api.close()
-
-
-@pytest.fixture
-def background() -> Iterator[Background]:
-    made = Background()
-    yield made
-    made.close()
 
 
 @pytest.fixture

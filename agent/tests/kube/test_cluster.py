@@ -14,7 +14,6 @@ from falco_py.background import Background
 from falco_py.config import Kubernetes
 from falco_py.kube.cluster import KINDS, Cluster
 from falco_py.kube.watch import Pace
-from falco_py.log import Log
 from tests.kube.api import (
     DEPLOYMENTS,
     JOBS,
@@ -37,20 +36,6 @@ if TYPE_CHECKING:
 ID = "a" * 64
 FAST = Pace(first=0.01, longest=0.05, slow=0.2, steady=0.2, watch_least=100, watch_most=100)
 ALL = ("k8smeta.ns.label", "k8smeta.deployment.labels", "k8smeta.rc.labels", "k8smeta.svc.name", "k8smeta.owner.kind")
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    made = Api()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    found: list[str] = []
-    monkeypatch.setattr(Log, "write", lambda self, level, text: found.append(f"{level.name.lower()}: {text}"))
-    return found
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from contextlib import ExitStack
@@ -16,7 +15,6 @@ from falco_py.kube.access import Access
 from falco_py.kube.client import Client
 from falco_py.kube.reporting import MAX_MESSAGE_BYTES, Reporter
 from falco_py.kube.rules import RulesMap
-from falco_py.log import log
 from tests.kube.configmaps import NAME, NAMESPACE, ApiServer
 from tests.outputs.items import until
 
@@ -65,16 +63,6 @@ def server() -> Iterator[ApiServer]:
 def told(server: ApiServer, tmp_path: Path) -> Iterator[Told]:
     with ExitStack() as stack:
         yield Told(server, server.kubeconfig(tmp_path / "kubeconfig"), stack)
-
-
-@pytest.fixture
-def logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    path = tmp_path / "log"
-    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    monkeypatch.setattr(log, "fd", fd)
-    monkeypatch.setattr(log, "enabled", True)
-    yield path.read_text
-    os.close(fd)
 
 
 def test_a_refusal_is_a_warning_on_the_configmap(server: ApiServer, told: Told) -> None:

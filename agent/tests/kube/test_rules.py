@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from falco_py.config.problem import SettingError
 from falco_py.kube.access import Access
 from falco_py.kube.client import Client
 from falco_py.kube.rules import MAX_BYTES, RulesMap, namespace_and_name
-from falco_py.log import log
 from tests.kube.configmaps import NAME, NAMESPACE, ApiServer
 from tests.outputs.items import until
 
@@ -59,16 +57,6 @@ def server() -> Iterator[ApiServer]:
 def watch(server: ApiServer, tmp_path: Path) -> Iterator[Callable[[], Watched]]:
     with ExitStack() as stack:
         yield lambda: Watched(server, server.kubeconfig(tmp_path / "kubeconfig"), stack)
-
-
-@pytest.fixture
-def logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    path = tmp_path / "log"
-    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    monkeypatch.setattr(log, "fd", fd)
-    monkeypatch.setattr(log, "enabled", True)
-    yield path.read_text
-    os.close(fd)
 
 
 def test_what_is_there_and_what_changes_is_known(server: ApiServer, watch: Callable[[], Watched]) -> None:

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from falco_py.background import Background
 from falco_py.kube import client as clients
 from falco_py.kube.access import Access
 from falco_py.kube.client import Client
 from falco_py.kube.watch import Pace, Watch
-from falco_py.log import Log
 from tests.kube.api import NAMESPACES, PODS, SERVICES, Api, Asked, Reply, item, kubeconfig, pod, status
 from tests.outputs.items import until
 
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
+
+    from falco_py.background import Background
 
 FAST = Pace(first=0.01, longest=0.05, slow=0.2, steady=0.3, watch_least=100, watch_most=100, silence=30)
 
@@ -67,20 +67,6 @@ class Watched:
 
 
 @pytest.fixture
-def api() -> Iterator[Api]:
-    made = Api()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def background() -> Iterator[Background]:
-    made = Background()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def client(api: Api, background: Background, tmp_path: Path) -> Iterator[Client]:
     made = Client(Access(kubeconfig(tmp_path / "config", api.url)))
     yield made
@@ -98,14 +84,6 @@ def watched(background: Background, client: Client) -> Iterator[Callable[..., Wa
     yield start
     for one in made:
         one.end()
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is logged."""
-    found: list[str] = []
-    monkeypatch.setattr(Log, "write", lambda self, level, text: found.append(f"{level.name.lower()}: {text}"))
-    return found
 
 
 def settled(api: Api, one: Watched, path: str = PODS) -> None:
