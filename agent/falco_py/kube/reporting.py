@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,7 @@ REFUSED: Final = "RulesRefused"
 LOADED: Final = "RulesLoaded"
 PAUSE_S: Final = 10.0
 LONGEST_PAUSE_S: Final = 300.0  # while nothing can be written
+KNOWN_S: Final = 30.0  # that an Event waits for the watch of its ConfigMap
 MAX_MESSAGE_BYTES: Final = 1024  # that the API server takes
 _NAME_LENGTH: Final = 200  # of the ConfigMap's name in that of an Event, which has room for 253
 _NOT_FOUND: Final = 404
@@ -148,19 +150,13 @@ class Reporter:
         self._last, self._last_name, self._count = report, name, 1
 
     async def _reference(self) -> dict[str, Any]:
-        """What the Event is on. Without the uid `kubectl describe` would not find it."""
+        """What the Event is on. Without the uid, which the watch tells, `kubectl describe` would not find it."""
         rules = self._rules
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KNOWN_S):
+                await rules.told.wait()
         version = rules.version
-        uid, resource_version = ("", "") if version is None else (version.uid, version.resource_version)
-        if version is None:
-            try:
-                found = await self._client.get(f"/api/v1/namespaces/{rules.namespace}/configmaps/{rules.name}", {})
-            except ApiError:  # deleted, or not allowed: an Event without it is better than none
-                found = {}
-            about = found.get("metadata") or {}
-            uid, resource_version = str(about.get("uid", "")), str(about.get("resourceVersion", ""))
-        made = {
-            "apiVersion": "v1", "kind": "ConfigMap", "namespace": rules.namespace, "name": rules.name,
-            "uid": uid, "resourceVersion": resource_version,
-        }  # fmt: skip
-        return {key: value for key, value in made.items() if value}
+        made = {"apiVersion": "v1", "kind": "ConfigMap", "namespace": rules.namespace, "name": rules.name}
+        if version is not None:
+            made |= {"uid": version.uid, "resourceVersion": version.resource_version}
+        return made

@@ -7,6 +7,7 @@ elsewhere are passed over, and so is all of `binaryData`.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ class RulesMap:
         self.namespace = namespace
         self.name = name
         self.version: Version | None = None
+        self.told = asyncio.Event()  # whether it is there
         self._changed = changed
         self._told = ""  # what the log has last
         path = f"/api/v1/namespaces/{namespace}/configmaps"
@@ -82,6 +84,7 @@ class RulesMap:
 
     def replace(self, objects: Sequence[Mapping[str, Any]]) -> None:
         found = next((one for one in objects if self._is_it(one)), None)
+        self.told.set()
         if found is None:
             self._forget()
         else:

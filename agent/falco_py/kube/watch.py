@@ -259,7 +259,7 @@ class Watch(Generic[T]):
         if error.status in _SLOW:
             if not self._told_rights:
                 self._told_rights = True
-                hint = f"; its service account needs get, list and watch of {self.kind}" if error.status == 403 else ""
+                hint = f"; its service account needs list and watch of {self.kind}" if error.status == 403 else ""
                 log.warning(f"kubernetes: {self.kind} cannot be watched: {error}; {rest}, and it is tried again{hint}")
         elif self not in self._client.away:
             if not self._client.away:

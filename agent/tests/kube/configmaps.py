@@ -90,7 +90,6 @@ class ApiServer:
         app = web.Application()
         base = "/api/v1/namespaces/{namespace}"
         app.router.add_get(base + "/configmaps", self._list)
-        app.router.add_get(base + "/configmaps/{name}", self._get)
         app.router.add_post(base + "/events", self._create)
         app.router.add_patch(base + "/events/{name}", self._patch)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -164,13 +163,6 @@ class ApiServer:
         finally:
             self._watches.remove(entry)
         return response
-
-    async def _get(self, request: web.Request) -> web.Response:
-        refused = self._refusal(request, "configmaps")
-        if refused is not None:
-            return refused
-        found = self.maps.get(request.match_info["name"])
-        return web.json_response(found) if found else web.json_response({"kind": "Status", "code": 404}, status=404)
 
     async def _create(self, request: web.Request) -> web.Response:
         refused = self._refusal(request, "events")

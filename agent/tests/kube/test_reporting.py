@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from falco_py.background import Background
+from falco_py.kube import reporting
 from falco_py.kube.access import Access
 from falco_py.kube.client import Client
 from falco_py.kube.reporting import MAX_MESSAGE_BYTES, Reporter
@@ -39,10 +40,13 @@ class Told:
         self._stack = stack
 
     def known(self) -> Told:
-        future = self.background.start(self.rules.watch.run())
-        self._stack.callback(future.cancel)
+        self.watch()
         until(lambda: self.rules.version)
         return self
+
+    def watch(self) -> None:
+        future = self.background.start(self.rules.watch.run())
+        self._stack.callback(future.cancel)
 
     def reporter(self, pause_s: float = FAST_S) -> Reporter:
         made = Reporter(self.client, self.background, self.rules, "node-1", pause_s)
@@ -127,15 +131,31 @@ def test_a_flood_of_edits_is_one_event_and_then_the_last(server: ApiServer, told
     assert server.asked("POST", "events") == 2
 
 
-def test_a_configmap_that_is_not_known_is_asked_for(server: ApiServer, told: Told) -> None:
-    told.reporter().refused(WHAT, END)
+def test_an_event_waits_for_the_watch_to_tell_of_the_configmap(server: ApiServer, told: Told) -> None:
+    reporter = told.reporter()
+    reporter.refused(WHAT, END)
+    told.known()
     until(server.written)
     assert server.written()[0]["involvedObject"]["uid"] == f"uid-{NAME}"
+    assert {path for method, path, _ in server.requests if method == "GET"} == {
+        f"/api/v1/namespaces/{NAMESPACE}/configmaps"  # there is no right to get it
+    }
+
+
+def test_a_watch_that_tells_nothing_is_not_waited_for_for_ever(
+    server: ApiServer, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "KNOWN_S", 0.05)
+    told.reporter().refused(WHAT, END)
+    until(server.written)
+    assert "uid" not in server.written()[0]["involvedObject"]
 
 
 def test_one_that_is_not_there_has_its_event_all_the_same(server: ApiServer, told: Told) -> None:
     server.delete()
-    told.reporter().refused(WHAT, END)
+    reporter = told.reporter()
+    told.watch()
+    reporter.refused(WHAT, END)
     until(server.written)
     assert server.written()[0]["involvedObject"] == {
         "apiVersion": "v1", "kind": "ConfigMap", "namespace": NAMESPACE, "name": NAME,

@@ -415,7 +415,7 @@ def test_a_right_that_is_missing_is_told_once_and_asked_for_seldom(
     assert one.watch.hopeless
     assert len(lines) == 1
     assert lines[0].startswith(f"warning: kubernetes: pods cannot be watched: 403 Forbidden: {said}; nothing is known")
-    assert lines[0].endswith("; its service account needs get, list and watch of pods")
+    assert lines[0].endswith("; its service account needs list and watch of pods")
 
     api.answer = lambda asked: None
     settled(api, one)
