@@ -144,14 +144,14 @@ def test_a_process_is_told_as_it_was(made: Made) -> None:
     assert made.alerts[0][1]["proc.name"] == "sh"
 
 
-def test_a_process_that_renames_itself_is_told_by_its_name_of_then(made: Made) -> None:
-    made.loop.bundle = load([("r.yaml", RULES.replace("%proc.name", "%proc.cmdline"))])
+def test_a_process_that_moves_is_told_where_it_was(made: Made) -> None:
+    made.loop.bundle = load([("r.yaml", RULES.replace("%proc.name", "%proc.cwd"))])
     made.begin()
     made.loop.handle([made.dup()])
-    made.table.by_pid(40).rename("renamed")  # type: ignore[union-attr]
+    made.table.by_pid(40).cwd = "/elsewhere"  # type: ignore[union-attr]
     made.files.answer = OTHER, True
     made.turn(1.0)
-    assert made.alerts[0][1]["proc.cmdline"] == "sh -c"
+    assert made.alerts[0][1]["proc.cwd"] == "/tmp/"
 
 
 def test_a_process_that_ended_meanwhile_is_told(made: Made) -> None:
